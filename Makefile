@@ -1,0 +1,41 @@
+# make demo          a whole rotation in a throw-away lab, and one that rolls back (GATEWAY=litellm: on the real proxy)
+# make test          all tests, on real sops, real `systemd --user` and real LiteLLM where the machine can run them
+# make lint          ruff and mypy
+# make bench         keyrotor beside a plain shell script, in one run
+# make requirements  pin the dependencies again
+PYTHON  ?= python3
+GATEWAY ?= embedded
+PIP      = -m pip --disable-pip-version-check --quiet install --require-hashes
+PROXY    = $(CURDIR)/.venv-litellm/bin/litellm
+
+demo: .venv/ready $(if $(filter litellm,$(GATEWAY)),.venv-litellm/ready)
+	.venv/bin/keyrotor demo --gateway $(GATEWAY) $(if $(filter litellm,$(GATEWAY)),--litellm $(PROXY))
+
+test: .venv/ready .venv-litellm/ready
+	KEYROTOR_LITELLM=$(PROXY) .venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: .venv/ready .venv-litellm/ready
+	KEYROTOR_LITELLM=$(PROXY) .venv/bin/python tests/bench.py $(ARGS)
+
+.venv/ready: requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) -r requirements/dev.txt
+	.venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv-litellm/ready: requirements/litellm.txt
+	$(PYTHON) -m venv .venv-litellm
+	.venv-litellm/bin/python $(PIP) -r requirements/litellm.txt
+	touch $@
+
+UV = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11
+requirements:
+	$(UV) --extra dev --extra demo pyproject.toml --output-file requirements/dev.txt
+	printf 'litellm[proxy]==1.106.2\nprisma\n' | $(UV) - --output-file requirements/litellm.txt
+
+.PHONY: demo test lint bench requirements

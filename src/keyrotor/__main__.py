@@ -1,0 +1,5 @@
+"""`python -m keyrotor`."""
+
+from keyrotor.cli import main
+
+main(prog_name="keyrotor")

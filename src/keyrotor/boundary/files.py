@@ -1,0 +1,292 @@
+"""The one writer of files. Whole or absent, never half; mode, owner, links and newlines as they were.
+
+Rules:
+1. A file is replaced by rename of a hidden sibling in the folder of its *real* path, fsynced before and after.
+2. A sibling has a fixed name, so that one left by a killed run is found and removed by the next put.
+3. A file with more than one name is written in place (a rename would leave the old value under the others).
+4. Nothing is created readable by others, whatever the umask.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyrotor.errors import PlaceError
+
+ROOM = 1 << 20  # bytes that must be free where a file is to be written: a config file, its sibling, a journal page
+
+
+class ChangedMeanwhile(PlaceError):
+    """Somebody else wrote the file between our look and our write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A file as it was when it was read."""
+
+    path: Path  # real path
+    data: bytes
+    mode: int
+    links: int
+
+    @property
+    def digest(self) -> str:
+        return digest(self.data)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def look(path: Path) -> Look:
+    """The file behind the path, links followed. Raises PlaceError, FileNotFoundError never."""
+    try:
+        real = Path(os.path.realpath(path))
+        with open(real, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise PlaceError(f"cannot read {path}: it is not a file")
+            return Look(real, file.read(), stat.S_IMODE(status.st_mode), status.st_nlink)
+    except OSError as error:
+        raise PlaceError(f"cannot read {path}: {_why(error)}") from None
+
+
+def exists(path: Path) -> bool:
+    return os.path.exists(path)
+
+
+def refusals(path: Path) -> list[str]:
+    """Every reason why this file could not be replaced, or put back later. Writes nothing."""
+    real = Path(os.path.realpath(path))
+    try:
+        status = os.stat(real)
+    except OSError as error:
+        return [f"cannot read {path}: {_why(error)}"]
+    reasons = []
+    if not stat.S_ISREG(status.st_mode):
+        return [f"cannot write {path}: it is not a file"]
+    if os.geteuid() not in (0, status.st_uid):
+        reasons.append(f"cannot write {path}: it belongs to user {status.st_uid}")
+    if not status.st_mode & stat.S_IWUSR or not os.access(real, os.W_OK):
+        reasons.append(f"cannot write {path}: it is read-only (chmod u+w {path})")
+    if status.st_nlink == 1 and not os.access(real.parent, os.W_OK | os.X_OK):
+        reasons.append(f"cannot write {path}: its folder is read-only")
+    return reasons + room_refusals(real.parent)
+
+
+def room_refusals(folder: Path) -> list[str]:
+    """A reason if the disk under the folder is full."""
+    try:
+        space = os.statvfs(folder)
+    except OSError as error:
+        return [f"cannot write in {folder}: {_why(error)}"]
+    if space.f_flag & os.ST_RDONLY:
+        return [f"cannot write in {folder}: the file system is read-only"]
+    if space.f_bavail * space.f_frsize < ROOM:
+        return [f"cannot write in {folder}: the disk is full"]
+    return []
+
+
+def replace(seen: Look, data: bytes) -> None:
+    """Make the file hold `data`, durably; raises ChangedMeanwhile if it is no longer as it was seen."""
+    try:
+        if seen.links > 1:
+            _write_in_place(seen, data)
+        else:
+            _write_beside(seen, data)
+    except OSError as error:
+        raise PlaceError(f"cannot write {seen.path}: {_why(error)}") from None
+
+
+def update(path: Path, edit: Callable[[bytes], bytes]) -> bool:
+    """Replace the file by `edit` of its bytes; whether anything was written.
+
+    Somebody else's write meanwhile is taken up: the edit is made again on theirs, three times at the most.
+    """
+    clear_leftover(path)
+    for last in (False, False, True):
+        seen = look(path)
+        data = edit(seen.data)
+        if data == seen.data:
+            return False
+        try:
+            replace(seen, data)
+            return True
+        except ChangedMeanwhile:
+            if last:
+                raise
+    raise AssertionError("unreachable")
+
+
+def create(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Make a new file, durably; raises PlaceError if there is one."""
+    sibling = sibling_of(path)
+    try:
+        with _fresh(sibling) as descriptor:
+            _write_all(descriptor, data)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        os.link(sibling, path)  # unlike rename, it never replaces what somebody else made meanwhile
+        os.unlink(sibling)
+        sync_folder(path.parent)
+    except OSError as error:
+        clear_leftover(path)
+        raise PlaceError(f"cannot make {path}: {_why(error)}") from None
+
+
+def sibling_of(path: Path) -> Path:
+    """The hidden name beside a file that its next content is written under."""
+    real = Path(os.path.realpath(path))
+    return real.with_name(f".{real.name}.keyrotor")
+
+
+def clear_leftover(path: Path) -> None:
+    """Remove what a killed run left beside the file."""
+    remove(sibling_of(path))
+
+
+def remove(path: Path) -> None:
+    """The file, gone; one that is not there is no error."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise PlaceError(f"cannot remove {path}: {_why(error)}") from None
+
+
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """The folder, private, with its parents; one that is there keeps its mode."""
+    try:
+        for missing in reversed([folder, *folder.parents]):
+            if not missing.exists():
+                missing.mkdir(exist_ok=True)
+                missing.chmod(mode)
+    except OSError as error:
+        raise PlaceError(f"cannot make {folder}: {_why(error)}") from None
+
+
+def remove_folder(folder: Path) -> None:
+    """The folder and what is in it, gone."""
+    try:
+        shutil.rmtree(folder)
+        sync_folder(folder.parent)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise PlaceError(f"cannot remove {folder}: {_why(error)}") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in the folder durable. NFS cannot (EINVAL), and needs not."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(folder: Path) -> int | None:
+    """An exclusive flock on the folder, as a descriptor that children inherit; None if somebody holds it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise PlaceError(f"cannot lock {folder}: {_why(error)}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def unlock(descriptor: int) -> None:
+    """Let go, also where a child that lives on still has the descriptor."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _write_beside(seen: Look, data: bytes) -> None:
+    sibling = sibling_of(seen.path)
+    try:
+        with _fresh(sibling) as descriptor:
+            _write_all(descriptor, data)
+            _dress_like(descriptor, seen.path)
+            os.fsync(descriptor)
+        _want_unchanged(seen)
+        os.rename(sibling, seen.path)
+    except BaseException:
+        sibling.unlink(missing_ok=True)
+        raise
+    sync_folder(seen.path.parent)
+
+
+def _write_in_place(seen: Look, data: bytes) -> None:
+    """One write of the changed part, over the same inode; room for a longer file is taken first."""
+    start = _common_start(seen.data, data)
+    descriptor = os.open(seen.path, os.O_RDWR)
+    try:
+        _want_unchanged(seen)
+        if len(data) > len(seen.data):
+            os.posix_fallocate(descriptor, len(seen.data), len(data) - len(seen.data))
+        os.lseek(descriptor, start, os.SEEK_SET)
+        _write_all(descriptor, data[start:])
+        os.ftruncate(descriptor, len(data))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _common_start(one: bytes, other: bytes) -> int:
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _want_unchanged(seen: Look) -> None:
+    if look(seen.path).digest != seen.digest:
+        raise ChangedMeanwhile(f"cannot write {seen.path}: somebody else has just changed it")
+
+
+@contextmanager
+def _fresh(path: Path) -> Iterator[int]:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _dress_like(descriptor: int, path: Path) -> None:
+    """Owner first (it clears bits), then attributes and mode: never wider than the file it replaces."""
+    status = os.stat(path)
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    for name in os.listxattr(path):
+        try:
+            os.setxattr(descriptor, name, os.getxattr(path, name))
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
+                raise
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()

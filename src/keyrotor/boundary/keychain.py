@@ -1,0 +1,76 @@
+"""The one keyring: where the fingerprint key lives, and how sops gets an age identity out of it.
+
+The fingerprint key is in the OS keyring where one answers, else in a 0600 file of the state folder. Once
+there is a file it is used: a timer has no keyring, and the same value must keep the same fingerprint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from pathlib import Path
+
+from keyrotor.boundary import files
+from keyrotor.boundary.sops import Identity
+from keyrotor.errors import JournalError, PlaybookError
+
+SERVICE = "keyrotor"
+_USER = "fingerprint-key"
+_FILE = "fingerprint.key"
+
+
+def fingerprint_key(state: Path, fresh: bytes, home: str) -> tuple[bytes, str]:
+    """The key and where it lives (`file` or `keyring`).
+
+    `fresh` becomes the key where there is none yet. `home` is where the record says it lives, or "".
+    Raises JournalError when the record says `keyring` and none answers now.
+    """
+    path = state / _FILE
+    if files.exists(path):
+        return bytes.fromhex(files.look(path).data.decode().strip()), "file"
+    if stored := _from_keyring():
+        return stored, "keyring"
+    if home == "keyring":
+        raise JournalError(
+            "cannot read the fingerprint key: the record says it is in the OS keyring, and no keyring answers here",
+            hint=f"keyring get {SERVICE} {_USER} > {path} && chmod 600 {path}  (in a session where the keyring answers)",
+        )
+    if _to_keyring(fresh):
+        return fresh, "keyring"
+    files.create(path, fresh.hex().encode() + b"\n")
+    return fresh, "file"
+
+
+def identity(source: str, project: Path) -> Identity | None:
+    """`keyring` or `keyring:SERVICE/USER` lets sops ask the OS keyring; else it is a file of age identities."""
+    if not source:
+        return None
+    kind, _, name = source.partition(":")
+    if kind != "keyring":
+        path = project / Path(source).expanduser()
+        return Identity({"SOPS_AGE_KEY_FILE": str(path)})
+    service, _, user = (name or f"{SERVICE}/age-identity").partition("/")
+    if not user:
+        raise PlaybookError("cannot use [secret] identity: write it as keyring:SERVICE/USER")
+    command = [sys.executable, "-m", "keyring", "get", service, user]
+    return Identity({"SOPS_AGE_KEY_CMD": shlex.join(command)})
+
+
+def _from_keyring() -> bytes | None:
+    import keyring  # 90 ms, and a bus round trip: only where there is no file
+
+    with contextlib.suppress(Exception):  # every backend fails in a way of its own; then there is no keyring
+        if stored := keyring.get_password(SERVICE, _USER):
+            return bytes.fromhex(stored)
+    return None
+
+
+def _to_keyring(key: bytes) -> bool:
+    """Whether the keyring took it, and gives it back (the null backend takes everything and keeps nothing)."""
+    import keyring
+
+    with contextlib.suppress(Exception):
+        keyring.set_password(SERVICE, _USER, key.hex())
+        return _from_keyring() == key
+    return False

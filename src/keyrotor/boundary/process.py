@@ -1,0 +1,105 @@
+"""The one subprocess, by sh.
+
+Rules:
+1. A child gets an environment of named variables only; a value reaches it on stdin or not at all.
+2. Each child leads a session of its own: a Ctrl-C in our terminal is ours to answer, and a timeout
+   ends the whole group.
+3. A child inherits the run's lock, so that one which outlives us still counts as a run.
+4. What a child prints is data: it is never logged, and shown only by a caller that has redacted it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyrotor.errors import PlaceError
+
+# Where programs, homes, buses and languages are found. Everything else stays with us: the shell that
+# direnv has filled carries the very key that is being rotated.
+_NAMED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
+    *("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "DBUS_SESSION_BUS_ADDRESS"),
+)
+
+POLL = 0.005  # seconds between looks at a child; sops and systemctl end after 10 to 50 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a child ended. A code below zero is the signal that ended it."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+def environment(source: Mapping[str, str], *names: str, prefixes: tuple[str, ...] = ()) -> dict[str, str]:
+    """The variables that a child may have: the named ones, LC_*, and what the caller names."""
+    wanted = {*_NAMED, *names}
+    return {key: text for key, text in source.items() if key in wanted or key.startswith(("LC_", *prefixes))}
+
+
+class Processes:
+    """Runs programs for the places; `rest` is called while one is running and may raise to end the wait."""
+
+    def __init__(self, rest: Callable[[float], None] = time.sleep) -> None:
+        self._rest = rest
+        self.lock: int | None = None  # the run's lock, which children inherit
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+        within: float = 60.0,
+    ) -> Done:
+        """Run to the end. Raises PlaceError when it cannot start or takes longer than `within` seconds."""
+        import sh  # 80 ms: only a command that runs something pays for it
+
+        try:
+            child = sh.Command(argv[0])(
+                *argv[1:],
+                _in=stdin,
+                _env=dict(env),
+                _cwd=str(cwd) if cwd else None,
+                _bg=True,
+                _bg_exc=False,
+                _tty_out=False,
+                _new_session=True,
+                _pass_fds=set() if self.lock is None else {self.lock},
+                _ok_code=list(range(-64, 256)),
+                _return_cmd=True,
+            )
+        except sh.CommandNotFound:
+            raise PlaceError(f"cannot run {argv[0]}: no such program") from None
+        except (OSError, sh.ForkException) as error:
+            raise PlaceError(f"cannot run {argv[0]}: {type(error).__name__}") from None
+        self._wait(child, argv[0], within)
+        return Done(child.exit_code, child.stdout, child.stderr)
+
+    def _wait(self, child: object, name: str, within: float) -> None:
+        deadline = time.monotonic() + within
+        try:
+            while child.is_alive():  # type: ignore[attr-defined]
+                if time.monotonic() > deadline:
+                    raise PlaceError(f"cannot wait longer for {name}: not done after {within:g} s")
+                self._rest(POLL)
+            child.wait()  # type: ignore[attr-defined]
+        except BaseException:
+            _end_group(child.process.pid)  # type: ignore[attr-defined]
+            raise
+
+
+def _end_group(pid: int) -> None:
+    """The child led its own session, so its group is all that it started."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

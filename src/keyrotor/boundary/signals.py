@@ -1,0 +1,60 @@
+"""Waiting, and being asked to stop.
+
+The first signal ends every wait and turns a forward run back; during a rollback or the last look it is
+answered and ignored. The second one stops the run where it is. SIGHUP and a closed pipe stop nothing.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from keyrotor.errors import InterruptedRun
+
+SLICE = 0.05  # seconds: how long a signal may go unanswered in a wait
+
+
+class Signals:
+    """Counts the signals of a run. `say` is told the one that is ignored."""
+
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
+        self._count = 0
+        self._name = ""
+        self._is_pending = False
+        self.is_firm = False  # a rollback or the last look: the first signal does not stop it
+
+    def listen(self) -> None:
+        """Take the process's signals. Main thread only."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._caught)
+        for number in (signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+
+    def _caught(self, number: int, _: FrameType | None) -> None:
+        self._count += 1
+        self._name = signal.Signals(number).name
+        if self._count == 1 and self.is_firm:
+            self._say(f"{self._name}: finishing what is in hand first; once more stops now")
+        else:
+            self._is_pending = True
+
+    @property
+    def must_stop_now(self) -> bool:
+        return self._count > 1
+
+    def raise_if_asked(self) -> None:
+        """Raises InterruptedRun once for each signal that asks to stop."""
+        if self._is_pending:
+            self._is_pending = False
+            raise InterruptedRun(self._name)
+
+    def rest(self, seconds: float) -> None:
+        """Sleep; raises InterruptedRun within 50 ms of a signal that asks to stop."""
+        deadline = time.monotonic() + seconds
+        self.raise_if_asked()
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, SLICE))
+            self.raise_if_asked()

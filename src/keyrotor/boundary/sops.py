@@ -1,0 +1,102 @@
+"""The sops binary: its version, decrypting, and setting one value on a copy.
+
+Rules:
+1. sops never gets the live file to write: it truncates in place (facts: Go's os.Create, no fsync).
+2. The value travels as JSON on stdin; neither argv nor environment ever holds it.
+3. What sops says on stderr can hold plaintext, so it is never shown: errors are told by exit code.
+4. Both types are always given; an unmatched extension would change the output format.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyrotor.boundary.plaintext import seal_all, unseal
+from keyrotor.boundary.process import Done, Processes, environment
+from keyrotor.errors import PlaceError, RefusedError
+from keyrotor.secret import Secret
+
+OLDEST = (3, 11, 0)  # the first release whose `set` reads the value from stdin (2025-09-28)
+_TYPES = ("--input-type", "dotenv", "--output-type")
+
+_WHY = {
+    1: "it is not an encrypted dotenv file that sops can read",
+    2: "sops could not read it",
+    3: "sops could not write it",
+    4: "the value cannot be written in a dotenv file",
+    7: "the key's name cannot be addressed",
+    25: "a value in it was tampered with, or stands in clear",
+    51: "its checksum does not match: values were added, moved or removed without sops",
+    128: "no age identity here can decrypt it",
+}
+_HINT = {
+    25: "git log -p -- {path}  (if nobody you know did this, treat it as an incident)",
+    51: "git log -p -- {path}  (a merge of two edits does this; take one side and set the other again)",
+    128: "export SOPS_AGE_KEY_FILE=…  (or put the identity in ~/.config/sops/age/keys.txt)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Where sops finds the age identity, when the playbook says so; else sops looks where it always does."""
+
+    variables: Mapping[str, str]
+
+
+class Sops:
+    """One sops binary in one environment."""
+
+    def __init__(self, processes: Processes, env: Mapping[str, str], identity: Identity | None = None) -> None:
+        self._processes = processes
+        self._program = env.get("KEYROTOR_SOPS") or "sops"
+        self._env = environment(env, "GNUPGHOME", "SSH_AUTH_SOCK", prefixes=("SOPS_AGE_",))
+        self._env |= {"SOPS_DISABLE_VERSION_CHECK": "1", "SOPS_EDITOR": "false", "EDITOR": "false"}
+        self._env |= identity.variables if identity else {}
+
+    def want_version(self) -> None:
+        """Raises RefusedError without a sops that can read a value from stdin. Asks the network nothing.
+
+        It comes before any other call: an old sops takes `set` for the name of a file to edit.
+        """
+        hint = f"install sops {'.'.join(map(str, OLDEST))} or later, or name it in KEYROTOR_SOPS"
+        try:
+            done = self._processes.run([self._program, "--version", "--disable-version-check"], env=self._env)
+        except PlaceError as error:
+            raise RefusedError(str(error), hint=hint) from None
+        found = re.match(rb"sops (\d+)\.(\d+)\.(\d+)", done.out)
+        if found is None:
+            raise RefusedError(f"cannot use {self._program}: it does not say which version it is", hint=hint)
+        version = tuple(int(part) for part in found.groups())
+        if version < OLDEST:
+            said = ".".join(map(str, version))
+            raise RefusedError(f"cannot use sops {said}: `sops set` must read the value from stdin", hint=hint)
+
+    def decrypt(self, path: Path, cwd: Path, called: Path | None = None) -> dict[str, Secret]:
+        """Every value in the file, verbatim. Raises PlaceError in our own words; `called` is its name in them."""
+        argv = [self._program, "decrypt", *_TYPES, "json", str(path)]
+        done = self._processes.run(argv, env=self._env, cwd=cwd)
+        self._want_done(done, "decrypt", called or path)
+        try:
+            return seal_all(json.loads(done.out))
+        except (ValueError, AttributeError):
+            raise PlaceError(f"cannot decrypt {called or path}: sops answered with something else") from None
+
+    def set_value(self, copy: Path, key: str, secret: Secret, cwd: Path, called: Path | None = None) -> None:
+        """Put the value under the key of this copy; the copy's other values keep their ciphertext."""
+        argv = [self._program, "set", "--idempotent", *_TYPES, "dotenv", "--value-stdin"]
+        done = self._processes.run(
+            [*argv, str(copy), json.dumps([key])],
+            env=self._env,
+            cwd=cwd,
+            stdin=json.dumps(unseal(secret).decode()).encode(),
+        )
+        self._want_done(done, "encrypt", called or copy)
+
+    def _want_done(self, done: Done, verb: str, path: Path) -> None:
+        if done.code:
+            why = _WHY.get(done.code, f"sops ended with exit code {done.code}")
+            raise PlaceError(f"cannot {verb} {path}: {why}", hint=_HINT.get(done.code, "").format(path=path))

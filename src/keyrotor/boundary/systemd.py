@@ -1,0 +1,158 @@
+"""systemctl and journalctl: a unit as it is now, its restart, its last words.
+
+Facts (lab.md, litellm.md 8, peers.md M14–M19): `restart` alone reads EnvironmentFile again and returns
+seconds before the service answers; a unit that restarts in a loop says `active`, so its MainPID and
+NRestarts are what tells; without XDG_RUNTIME_DIR there is no bus to the user's manager.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyrotor.boundary.process import Processes, environment
+from keyrotor.errors import PlaceError
+
+_SHOWN = (
+    *("Id", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts", "InvocationID"),
+    *("TimeoutStopUSec", "TriggeredBy", "Environment", "EnvironmentFiles", "FragmentPath"),
+)
+_SPAN = {"y": 31557600.0, "month": 2629800.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
+_SPAN |= {"ms": 1e-3, "us": 1e-6}
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One look at a unit."""
+
+    name: str
+    load: str
+    active: str
+    sub: str
+    result: str
+    pid: int
+    restarts: int
+    invocation: str
+    stop_timeout: float  # seconds; inf for `infinity`
+    sockets: tuple[str, ...]
+    environment_files: str
+    fragment: str
+
+    @property
+    def is_active(self) -> bool:
+        return self.active == "active" and self.pid > 0
+
+    @property
+    def life(self) -> tuple[int, int, str]:
+        """What changes when the unit dies and comes back, whatever it says of itself meanwhile."""
+        return (self.pid, self.restarts, self.invocation)
+
+
+class Systemd:
+    """One manager, the user's or the system's."""
+
+    def __init__(self, processes: Processes, env: Mapping[str, str], scope: str) -> None:
+        self._processes = processes
+        self._env = with_runtime_dir(environment(env)) if scope == "user" else environment(env)
+        self._scope = scope
+
+    def command(self, verb: str, unit: str, *options: str) -> list[str]:
+        """The argv for one verb on one unit."""
+        return ["systemctl", f"--{self._scope}", "--no-ask-password", *options, verb, "--", unit]
+
+    def show(self, unit: str) -> Unit:
+        """The unit as it is now. Raises PlaceError without a bus; an unknown unit is `not-found`, no error."""
+        out = self._run(self.command("show", unit, f"--property={','.join(_SHOWN)}"))
+        return parsed(unit, out.decode(errors="replace"))
+
+    def restart(self, unit: str, within: float) -> None:
+        """Stop and start; returns when systemd calls it started, which is before the service answers."""
+        self._run(self.command("restart", unit), within)
+
+    def reset_failed(self, unit: str) -> None:
+        """Clear the start limit, so that the next start is not refused for the former ones."""
+        self._run(self.command("reset-failed", unit))
+
+    def last_lines(self, unit: Unit, count: int = 15) -> bytes:
+        """The end of what the unit's present invocation logged, unredacted; empty where nothing is kept."""
+        argv = ["journalctl", f"--{self._scope}", "--no-pager", "--quiet", "--output=cat", f"--lines={count}"]
+        try:
+            journal = self._processes.run([*argv, f"--unit={unit.name}"], env=self._env, within=10.0)
+        except PlaceError:
+            journal = None
+        if journal and journal.code == 0 and journal.out.strip():
+            return journal.out
+        return _tail(_log_file(unit), count)
+
+    def _run(self, argv: list[str], within: float = 30.0) -> bytes:
+        done = self._processes.run(argv, env=self._env, within=within)
+        if done.code == 0:
+            return done.out
+        said = done.err.decode(errors="replace").strip().splitlines()
+        why = said[0] if said else f"systemctl exit {done.code}"
+        if "connect to bus" in why:
+            raise PlaceError(
+                f"cannot reach systemd --{self._scope}: there is no bus in this environment",
+                hint=f"export XDG_RUNTIME_DIR=/run/user/{os.getuid()}  (and `loginctl enable-linger` for timers)",
+            )
+        raise PlaceError(f"cannot {argv[-3]} {argv[-1]}: {why}")
+
+
+def with_runtime_dir(env: dict[str, str]) -> dict[str, str]:
+    """XDG_RUNTIME_DIR wins; cron, su and some ssh logins lack it, where the uid's own folder is meant."""
+    own = f"/run/user/{os.getuid()}"
+    if "XDG_RUNTIME_DIR" in env or not os.path.isdir(own):
+        return env
+    return {**env, "XDG_RUNTIME_DIR": own}
+
+
+def parsed(name: str, shown: str) -> Unit:
+    """`systemctl show` output as a Unit."""
+    said = dict(line.partition("=")[::2] for line in shown.splitlines())
+    return Unit(
+        name=name,
+        load=said.get("LoadState", ""),
+        active=said.get("ActiveState", ""),
+        sub=said.get("SubState", ""),
+        result=said.get("Result", ""),
+        pid=int(said.get("MainPID") or 0),
+        restarts=int(said.get("NRestarts") or 0),
+        invocation=said.get("InvocationID", ""),
+        stop_timeout=seconds(said.get("TimeoutStopUSec", "")),
+        sockets=tuple(unit for unit in said.get("TriggeredBy", "").split() if unit.endswith(".socket")),
+        environment_files=said.get("EnvironmentFiles", ""),
+        fragment=said.get("FragmentPath", ""),
+    )
+
+
+def seconds(span: str) -> float:
+    """systemd's `1min 30s` in seconds."""
+    if span == "infinity":
+        return float("inf")
+    parts: list[tuple[str, str]] = re.findall(r"([0-9.]+)([a-z]*)", span)
+    return sum(float(number) * _SPAN.get(unit, 1.0) for number, unit in parts)
+
+
+def _log_file(unit: Unit) -> Path | None:
+    """`show` names the kind of output but not its file, so that is read from the unit's own text."""
+    try:
+        text = Path(unit.fragment).read_text()
+    except OSError:
+        return None
+    found = re.findall(r"^Standard(?:Output|Error)\s*=\s*(?:append|file|truncate):(\S+)", text, re.MULTILINE)
+    return Path(found[-1]) if found else None
+
+
+def _tail(path: Path | None, count: int, reach: int = 16384) -> bytes:
+    if path is None:
+        return b""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - reach))
+            return b"\n".join(file.read().splitlines()[-count:])
+    except OSError:
+        return b""

@@ -1,0 +1,148 @@
+"""What the record tells a person: `status` and `log`. Pure: accounts in, lines or JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from keyrotor.core import decide
+from keyrotor.core.machine import Failed, Moved, Moving, Passed, TurnedBack
+from keyrotor.core.model import Outcome, Value
+from keyrotor.core.report import outage
+from keyrotor.errors import UsageError
+from keyrotor.journal import Account, Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The same thing twice: for a person, and for a program."""
+
+    text: tuple[str, ...]
+    data: dict[str, Any]
+
+    def lines(self) -> tuple[str, ...]:
+        return self.text
+
+    def as_json(self) -> dict[str, Any]:
+        return {"schema": 1, **self.data}
+
+
+def status(accounts: Sequence[Account], now: datetime) -> Told:
+    """Owed runs first, then every key's last rotation."""
+    owed = [account for account in accounts if account.run.is_owed]
+    last: dict[tuple[str, str], Account] = {}
+    for account in accounts:
+        if account.run.outcome in (Outcome.ROTATED, Outcome.OLD_ALIVE):
+            source = account.run.plan.source
+            last[source.file, source.key] = account
+    text = [line for account in owed for line in _owed_lines(account)]
+    text += [_age_line(account, now) for account in last.values()]
+    data = {
+        "owed": [{"run": a.id, "state": _state(a), "goal": str(a.run.goal), "playbook": a.run.plan.playbook} for a in owed],
+        "keys": [_age(account, now) for account in last.values()],
+    }
+    return Told(tuple(text) or ("nothing is owed; no key was rotated here yet",), data)
+
+
+def _state(account: Account) -> str:
+    return "stuck" if decide.is_stuck(account.run) else "interrupted"
+
+
+def _owed_lines(account: Account) -> list[str]:
+    plan = account.run.plan
+    return [
+        f"{_state(account).upper()}: run {account.id} of {plan.playbook}, on the way to the {account.run.goal} key",
+        f"  to go on: keyrotor resume {account.id}    to go back: keyrotor rollback {account.id}",
+    ]
+
+
+def _age(account: Account, now: datetime) -> dict[str, Any]:
+    plan = account.run.plan
+    return {
+        "key": plan.source.key,
+        "file": plan.source.file,
+        "playbook": plan.playbook,
+        "run": account.id,
+        "outcome": str(account.run.outcome),
+        "rotated": account.ended.isoformat(),
+        "age_seconds": (now - account.ended).total_seconds(),
+        "fingerprint": plan.fingerprints[Value.NEW],
+        "tasks": dict(account.run.tasks),
+    }
+
+
+def _age_line(account: Account, now: datetime) -> str:
+    plan = account.run.plan
+    proof = "old key proven dead" if account.run.outcome is Outcome.ROTATED else "OLD KEY NOT PROVEN DEAD"
+    when = f"{account.ended.astimezone():%Y-%m-%d %H:%M}"
+    return f"{plan.source.key}: {ago(now - account.ended)} old, {proof} {when}, run {account.id} ({plan.playbook})"
+
+
+def ago(span: timedelta) -> str:
+    """A length of time as a person says it."""
+    seconds = max(0, int(span.total_seconds()))
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = seconds // length
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds} s"
+
+
+def log(accounts: Sequence[Account], run: str | None) -> Told:
+    """Every run, or every event of one. Raises UsageError for a run that is not there."""
+    if run is None:
+        runs = [_run_data(account) for account in accounts]
+        return Told(tuple(map(_run_line, accounts)) or ("the record is empty",), {"runs": runs})
+    found = [account for account in accounts if account.id.startswith(run)]
+    if len(found) != 1:
+        raise UsageError(f"cannot find run {run}: {'no such run' if not found else 'several begin with it'}", hint="keyrotor log")
+    account = found[0]
+    events = [
+        {"seq": e.seq, "at": e.at.isoformat(), "event": e.kind, "detail": _detail(e)} for e in account.entries
+    ]
+    return Told(tuple(_entry_line(entry) for entry in account.entries), {**_run_data(account), "events": events})
+
+
+def _run_data(account: Account) -> dict[str, Any]:
+    plan = account.run.plan
+    timed = [(entry.at, entry.event) for entry in account.entries]
+    return {
+        "run": account.id,
+        "playbook": plan.playbook,
+        "opened": account.opened.isoformat(),
+        "ended": None if account.run.is_owed else account.ended.isoformat(),
+        "outcome": str(account.run.outcome or _state(account)),
+        "why": plan.reason,
+        "reason": account.run.reason,
+        "outage": outage(account.run, timed),
+        "fingerprints": {str(value): name for value, name in plan.fingerprints.items()},
+    }
+
+
+def _run_line(account: Account) -> str:
+    outcome = account.run.outcome or _state(account)
+    why = f"  {account.run.plan.reason}" if account.run.plan.reason else ""
+    return f"{account.id}  {account.opened.astimezone():%Y-%m-%d %H:%M}  {outcome:<12}  {account.run.plan.playbook}{why}"
+
+
+def _entry_line(entry: Entry) -> str:
+    return f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}  {entry.kind:<11}  {_detail(entry)}".rstrip()
+
+
+def _detail(entry: Entry) -> str:
+    match entry.event:
+        case Moving(row, value):
+            return f"{row} to {value}"
+        case Moved(row, _, detail):
+            return f"{row}: {detail}"
+        case Failed(row, _, reason):
+            return f"{row}: {reason}"
+        case Passed(row, _, holds):
+            return f"{row}: left, it holds {holds}"
+        case TurnedBack(reason):
+            return reason
+        case event:
+            said = getattr(event, "outcome", "") or getattr(event, "reason", "") or getattr(event, "row", "")
+            return str(said)

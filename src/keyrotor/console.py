@@ -1,0 +1,290 @@
+"""Everything that is said to a person: the step list, the last word, hints. And JSON for programs.
+
+A screen is fed the same events as the journal, so the two cannot differ. A closed pipe stops nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO
+
+from keyrotor.core import machine
+from keyrotor.core.machine import Event, Phase, Run, Step
+from keyrotor.core.model import ALREADY, Act, Holds, Outcome, Playbook, Row, Value
+from keyrotor.core.report import Report
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SYMBOLS: Mapping[Step, str] = {
+    Step.PENDING: "·",
+    Step.MOVING: "▸",
+    Step.MOVED: "✓",
+    Step.FAILED: "✗",
+    Step.PASSED: "–",
+}
+_ASCII = str.maketrans({"·": ".", "▸": ">", "✓": "+", "✗": "x", "–": "-", "…": "...", "→": "->"})
+
+
+def doing(row: Row, value: Value) -> str:
+    """What putting a row is, in words."""
+    match row.act:
+        case Act.RESTART:
+            return f"restart {row.label} onto the {value} key"
+        case Act.ADMIT:
+            return f"prove that {row.label} accepts the {value} key"
+        case Act.RETIRE:
+            return f"prove that {row.label} refuses the {value.other} key"
+        case Act.COMMAND:
+            return f"run {row.label}"
+        case Act.FILE:
+            return f"write {row.label}"
+
+
+class Plain:
+    """Lines: one for each thing that was done. For logs, pipes and timers."""
+
+    def __init__(self, out: TextIO, ask: Callable[[str], bool], *, quiet: bool = False) -> None:
+        self._out = out
+        self._ask = ask
+        self._quiet = quiet
+        self._began: dict[str, float] = {}
+
+    def say(self, text: str) -> None:
+        """One line. A pipe that was closed stops nothing."""
+        if self._quiet:
+            return
+        with suppress(OSError, ValueError):
+            print(_encodable(text, self._out), file=self._out, flush=True)
+
+    def preflight(self, playbook: Playbook, rows: Sequence[Row]) -> None:
+        self.say(f"{playbook.name}: looking at {len({row.place for row in rows})} places")
+
+    def checked(self, row: Row, holds: Holds | None, note: str) -> None:
+        if note:
+            self.say(f"  {SYMBOLS[Step.PASSED]} {row.label}: {note}")
+
+    def consents(self, book: Playbook, rows: Sequence[Row], skipped: Mapping[str, str]) -> bool:
+        restarts = [row.label for row in rows if row.act is Act.RESTART]
+        self.say(f"{book.name} will give {book.source.key} a new value:")
+        for row in rows:
+            self.say(f"  {SYMBOLS[Step.PENDING]} {doing(row, Value.NEW)}")
+        away = f" {', '.join(restarts)} will be away for a few seconds." if restarts else ""
+        return self._ask(f"Every place can change, and change back.{away} Rotate now?")
+
+    @contextmanager
+    def follow(self, run: Run) -> Iterator[Callable[[Run, Event], None]]:
+        self.say(f"run {run.plan.run}: {_direction(run)}")
+        yield self._shown
+
+    def _shown(self, run: Run, event: Event) -> None:
+        match event:
+            case machine.Moving(row_id, _):
+                self._began[row_id] = time.monotonic()
+            case machine.Moved(row_id, value, detail):
+                self._line(run, Step.MOVED, row_id, value, "" if detail in ("written", "done") else detail)
+            case machine.Failed(row_id, value, reason):
+                self._line(run, Step.FAILED, row_id, value, reason)
+            case machine.Passed(row_id, value, holds):
+                self._line(run, Step.PASSED, row_id, value, f"left as it is ({holds})")
+            case machine.Drifted(row_id, holds):
+                self.say(f"  ! {run.plan.row(row_id).label} holds {holds} now; it is put again")
+            case machine.TurnedBack(reason):
+                self.say(f"turning back: {reason.splitlines()[0]}")
+
+    def _line(self, run: Run, step: Step, row_id: str, value: Value, detail: str) -> None:
+        began = self._began.pop(row_id, None)
+        spent = f" ({time.monotonic() - began:.1f} s)" if began else ""
+        said = f": {detail}" if detail else ""
+        self.say(f"  {SYMBOLS[step]} {doing(run.plan.row(row_id), value)}{said}{spent}")
+
+
+class Live(Plain):
+    """The step list on a terminal: what is happening, since when, what comes next, how long the gateway is away."""
+
+    def __init__(self, out: TextIO, ask: Callable[[str], bool], *, colour: bool) -> None:
+        super().__init__(out, ask)
+        self._colour = colour
+        self._run: Run | None = None
+        self._since: dict[str, float] = {}
+        self._spent: dict[str, float] = {}
+        self._away: float | None = None
+        self._back: float | None = None
+
+    @contextmanager
+    def follow(self, run: Run) -> Iterator[Callable[[Run, Event], None]]:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self._run = run
+        console = Console(file=self._out, no_color=not self._colour, highlight=False)
+        with RichLive(console=console, refresh_per_second=8, get_renderable=self._table, redirect_stdout=False):
+            yield self._noted
+
+    def _noted(self, run: Run, event: Event) -> None:
+        now = time.monotonic()
+        match event:
+            case machine.Moving(row_id, _):
+                self._since[row_id] = now
+                if run.plan.row(row_id).act is Act.RESTART and self._away is None:
+                    self._away, self._back = now, None
+            case machine.Moved(row_id, _, detail):
+                self._spent[row_id] = now - self._since.get(row_id, now)
+                self._seen_moved(run.plan.row(row_id), detail, now)
+            case machine.Failed(row_id, _, _):
+                self._spent[row_id] = now - self._since.get(row_id, now)
+            case machine.TurnedBack():
+                self._spent.clear()
+        self._run = run
+
+    def _seen_moved(self, row: Row, detail: str, now: float) -> None:
+        if row.act is Act.RESTART and detail == ALREADY:
+            self._away = None
+        elif row.act is Act.ADMIT and self._away is not None and self._back is None:
+            self._back = now - self._away
+
+    def _table(self) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        assert self._run is not None
+        run, now = self._run, time.monotonic()
+        table = Table.grid(padding=(0, 1))
+        table.add_row("", Text(f"run {run.plan.run}: {_direction(run)}", style="bold"))
+        for row in run.plan.rows:
+            mark = run.mark(row)
+            spent = now - self._since[row.id] if mark.step is Step.MOVING else self._spent.get(row.id)
+            detail = mark.reason.splitlines()[0] if mark.step is Step.FAILED and mark.reason else ""
+            text = Text(doing(row, run.goal) + (f": {detail}" if detail else ""), style=_STYLES[mark.step])
+            table.add_row(f" {SYMBOLS[mark.step]}", text, "" if spent is None else f"{spent:.1f} s")
+        if self._away is not None:
+            away = f"gateway was away for {self._back:.1f} s" if self._back else f"gateway away for {now - self._away:.1f} s"
+            table.add_row("", Text(away, style="dim"))
+        return table
+
+
+_STYLES: Mapping[Step, str] = {
+    Step.PENDING: "dim",
+    Step.MOVING: "bold",
+    Step.MOVED: "green",
+    Step.FAILED: "red",
+    Step.PASSED: "dim",
+}
+
+
+def _direction(run: Run) -> str:
+    if run.phase is Phase.CLOSED:
+        return str(run.outcome)
+    if run.goal is Value.NEW:
+        return "rotating to the new key"
+    return f"going back to the old key ({run.reason.splitlines()[0] if run.reason else 'asked for'})"
+
+
+def last_word(report: Report) -> list[str]:
+    """What is left on the screen: one line when all is well; on a failure what failed, how things are, on, back."""
+    lines = _LAST_WORDS[report.outcome](report)
+    lines += [f"still to do: {task}" for task in report.tasks.values()]
+    return lines + [f"note: {note}" for note in report.notes]
+
+
+def _rotated(report: Report) -> list[str]:
+    away = f", gateway away {report.outage:.1f} s" if report.outage is not None else ""
+    lines = [f"rotated {report.playbook} in {report.seconds:.1f} s{away}: new key in every place, old key refused"]
+    return lines + ([report.public.rstrip()] if report.public else [])
+
+
+def _rolled_back(report: Report) -> list[str]:
+    why = f": {report.reason}" if report.reason else ""
+    return [
+        f"cannot rotate {report.playbook}{why}",
+        "now: rolled back and proven: the old key works in every place, the new one is refused",
+        f"to try again: keyrotor rotate {report.playbook}",
+        "to go back: nothing to do",
+    ]
+
+
+def _stuck(report: Report) -> list[str]:
+    now = " · ".join(f"{place.id} {place.state}" for place in report.places)
+    return [
+        f"cannot finish run {report.run}: {report.reason}",
+        f"now: neither all old nor all new, on the way to {report.goal}: {now}",
+        f"to go on: keyrotor resume {report.run}",
+        f"to go back: keyrotor rollback {report.run}",
+    ]
+
+
+def _interrupted(report: Report) -> list[str]:
+    return [
+        f"run {report.run} is not finished: {report.reason}",
+        f"now: on the way to the {report.goal} key; both values are kept, encrypted",
+        f"to go on: keyrotor resume {report.run}",
+        f"to go back: keyrotor rollback {report.run}",
+    ]
+
+
+def _old_alive(report: Report) -> list[str]:
+    why = next((place.detail for place in report.places if place.state == "failed"), "")
+    return [
+        f"cannot prove the old key of {report.playbook} dead: {why}",
+        "now: every place has the new key, and it works; the old key may still be accepted",
+        "to go on: find what still accepts it (a cache, a second process, a database row), then rotate again",
+        f"to go back: keyrotor rollback {report.run}",
+    ]
+
+
+_LAST_WORDS: Mapping[Outcome, Callable[[Report], list[str]]] = {
+    Outcome.ROTATED: _rotated,
+    Outcome.ROLLED_BACK: _rolled_back,
+    Outcome.STUCK: _stuck,
+    Outcome.INTERRUPTED: _interrupted,
+    Outcome.OLD_ALIVE: _old_alive,
+    Outcome.NOT_DUE: lambda report: [f"{report.playbook} is not due: {report.reason}"],
+    Outcome.NOTHING_CHANGED: lambda report: [report.reason or "nothing was changed"],
+    Outcome.REFUSED: lambda report: [report.reason],
+    Outcome.BUSY: lambda report: [report.reason],
+    Outcome.ABANDONED: lambda report: [f"run {report.run} is closed as it is; keyrotor does not know what holds what"],
+}
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The one object that --json prints (docs/reference/json.md)."""
+    return {
+        "schema": 1,
+        "run": report.run or None,
+        "playbook": report.playbook or None,
+        "outcome": str(report.outcome),
+        "exit": int(report.exit),
+        "reason": report.reason,
+        "seconds": report.seconds,
+        "outage": report.outage,
+        "fingerprints": dict(report.fingerprints),
+        "places": [
+            {"id": p.id, "kind": p.kind, "state": p.state, "seconds": p.seconds, "detail": p.detail} for p in report.places
+        ],
+        "tasks": dict(report.tasks),
+        "notes": list(report.notes),
+    }
+
+
+def _encodable(text: str, out: TextIO) -> str:
+    encoding = getattr(out, "encoding", None) or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    return text
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    return bool(stream and stream.isatty())
+
+
+def error(text: str, hint: str = "") -> None:
+    """A failure, on stderr."""
+    with suppress(OSError, ValueError):
+        print(_encodable(f"keyrotor: {text}", sys.stderr), file=sys.stderr)
+        if hint:
+            print(_encodable(f"hint: {hint}", sys.stderr), file=sys.stderr)

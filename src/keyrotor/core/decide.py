@@ -1,0 +1,132 @@
+"""What a run does next. Pure: a plan and a record in, one move out; the engine carries it out.
+
+Kept free of the engine: another driver may ask it one day (a fleet's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from keyrotor.core.machine import Mark, Phase, Run, Step
+from keyrotor.core.model import Act, Holds, Outcome, Row, Value
+from keyrotor.errors import JournalError
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    row: Row
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class TurnBack:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Look once over all places."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Nothing more can be done without a person: the run stays owed."""
+
+    outcome: Outcome
+    reason: str
+
+
+Move = Put | TurnBack | Settle | Close | Halt
+
+
+def next_move(run: Run) -> Move:
+    """The one thing to do now. Raises JournalError for a run that is closed."""
+    match run.phase:
+        case Phase.FORWARD:
+            return _forward(run)
+        case Phase.BACK:
+            return _back(run)
+        case Phase.SETTLED:
+            return Close(_outcome(run))
+        case _:
+            raise JournalError(f"cannot go on with run {run.plan.run}: it is {run.phase}")
+
+
+def _forward(run: Run) -> Move:
+    for row, mark in _undone(run):
+        if mark.failures < row.act.tries:
+            return Put(row, Value.NEW)
+        if mark.unproven:
+            continue  # the new value works everywhere: going back would only cost a second outage
+        if may_turn_back(run):
+            return TurnBack(_why(row, mark))
+        return Halt(Outcome.STUCK, _why(row, mark))
+    return Settle()
+
+
+def _back(run: Run) -> Move:
+    spent: list[str] = []
+    for row, mark in _undone(run):
+        if mark.failures < row.act.tries:
+            return Put(row, Value.OLD)
+        spent.append(_why(row, mark))
+    return Halt(Outcome.STUCK, " · ".join(spent)) if spent else Settle()
+
+
+def _undone(run: Run) -> Iterator[tuple[Row, Mark]]:
+    return ((row, run.mark(row)) for row in run.plan.rows if not run.mark(row).is_done)
+
+
+def _why(row: Row, mark: Mark) -> str:
+    return f"{row.id}: {mark.reason}"
+
+
+def _outcome(run: Run) -> Outcome:
+    if run.goal is Value.OLD:
+        return Outcome.ROLLED_BACK
+    return Outcome.OLD_ALIVE if any(mark.unproven for mark in run.marks.values()) else Outcome.ROTATED
+
+
+def may_turn_back(run: Run) -> bool:
+    """Whether the run may turn back by itself: data in the plan, and how far the run has come."""
+    barrier = run.marks.get(run.plan.no_return)
+    return run.goal is Value.NEW and not (barrier and barrier.has_begun)
+
+
+def must_go_back(run: Run, row: Row, holds: Holds) -> bool:
+    """Whether a row is to be put, on the way back, or passed as it is.
+
+    A place that we never began to move is touched only if it holds the new value all the same (a unit
+    that restarted by itself); what else it holds is somebody else's and is left.
+    """
+    if holds is Holds.REFERS:
+        return False
+    return row.act.is_proof or run.mark(row).has_begun or holds in (Holds.NEW, Holds.BOTH)
+
+
+def has_drifted(run: Run, row: Row, holds: Holds) -> bool:
+    """Whether a row that was moved holds something else now. What cannot be told counts as held."""
+    was_moved = run.mark(row).step is Step.MOVED
+    return was_moved and holds is not Holds.UNKNOWN and not row.is_satisfied(run.goal, holds)
+
+
+def takes_up(row: Row) -> bool:
+    """Whether putting this row makes something read the rows above it, so that they are asked again first."""
+    return row.act in (Act.RESTART, Act.COMMAND)
+
+
+def to_settle(run: Run) -> Iterator[Row]:
+    """The rows of the last look: all, but a door once, by its stricter row."""
+    retired = {row.place for row in run.plan.rows if row.act is Act.RETIRE}
+    return (row for row in run.plan.rows if not (row.act is Act.ADMIT and row.place in retired))
+
+
+def is_stuck(run: Run) -> bool:
+    """Neither all old nor all new, and nothing left to try without a person."""
+    return run.is_owed and isinstance(next_move(run), Halt)

@@ -1,0 +1,93 @@
+"""From a playbook to the rows of a plan. Pure; an order that cannot work is an error before the first effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from keyrotor.core.model import Act, Declared, Playbook, Row
+from keyrotor.errors import PlaybookError
+
+# What putting each kind does. The door is one place and two rows: it admits where it is written, before
+# the clients, and retires last, after them.
+ACTS: Mapping[str, tuple[Act, ...]] = {
+    "sops-file": (Act.FILE,),
+    "env-file": (Act.FILE,),
+    "systemd-unit": (Act.RESTART,),
+    "litellm": (Act.ADMIT, Act.RETIRE),
+    "client-file": (Act.FILE,),
+    "command": (Act.COMMAND,),
+}
+
+
+def rows(playbook: Playbook) -> tuple[Row, ...]:
+    """The rows in the order in which they are put. Raises PlaybookError for an order that cannot work."""
+    _want_order(playbook)
+    written = [(declared, act) for declared in playbook.places for act in ACTS[declared.kind]]
+    firsts = [_row(declared, act) for declared, act in written if act is not Act.RETIRE]
+    lasts = [_row(declared, act) for declared, act in written if act is Act.RETIRE]
+    return (*firsts, *lasts)
+
+
+def _row(declared: Declared, act: Act) -> Row:
+    suffix = {Act.ADMIT: ":accepts", Act.RETIRE: ":refuses"}.get(act, "")
+    return Row(
+        id=declared.id + suffix,
+        place=declared.id,
+        kind=declared.kind,
+        act=act,
+        label=declared.label,
+        within=declared.within,
+        optional=declared.optional,
+        options=declared.options,
+    )
+
+
+def _want_order(playbook: Playbook) -> None:
+    where = f"cannot use {playbook.path}"
+    kinds = [declared.kind for declared in playbook.places]
+    if kinds.count("sops-file") != 1:
+        raise PlaybookError(f"{where}: it needs exactly one place of kind sops-file, and has {kinds.count('sops-file')}")
+    if kinds[0] != "sops-file":
+        raise PlaybookError(f"{where}: place {playbook.places[0].id} stands before sops-file, which must come first")
+    _want_unique(where, playbook.places)
+    for at, declared in enumerate(playbook.places):
+        if declared.kind == "litellm":
+            _want_unit_above(where, declared, playbook.places[:at])
+        if declared.kind == "systemd-unit":
+            _want_files_above(where, declared, playbook.places[at:])
+
+
+def _want_unique(where: str, places: Iterable[Declared]) -> None:
+    seen: set[str] = set()
+    for declared in places:
+        if declared.id in seen:
+            raise PlaybookError(f"{where}: two places have the id {declared.id}")
+        seen.add(declared.id)
+
+
+def _want_unit_above(where: str, door: Declared, above: tuple[Declared, ...]) -> None:
+    moving = [declared.id for declared in above if declared.kind in ("systemd-unit", "command")]
+    if not moving:
+        raise PlaybookError(f"{where}: place {door.id} proves a key before any systemd-unit or command has taken it up")
+    named = door.options.get("unit", "")
+    if named and named not in moving:
+        raise PlaybookError(f"{where}: place {door.id}: unit = {named!r} is not the id of a place above; those are: {', '.join(moving)}")
+
+
+def _want_files_above(where: str, unit: Declared, below: tuple[Declared, ...]) -> None:
+    for declared in below:
+        if declared.kind == "env-file":
+            raise PlaybookError(f"{where}: place {declared.id} stands after {unit.id}, which reads it when it starts")
+
+
+def unit_of(playbook_rows: Iterable[Row], door: Row) -> Row | None:
+    """The row of the unit whose process answers at the door: the named one, else the nearest above."""
+    above: list[Row] = []
+    for row in playbook_rows:
+        if row.place == door.place:
+            break
+        if row.act in (Act.RESTART, Act.COMMAND):
+            above.append(row)
+    named = door.options.get("unit", "")
+    found = [row for row in above if row.place == named] if named else above
+    return next((row for row in reversed(found) if row.act is Act.RESTART or named), None)

@@ -1,0 +1,113 @@
+"""What is told of a run, to a person or a program: outcome, exit code, a line for each place. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from keyrotor.core.machine import Event, Failed, Moved, Moving, Passed, Run, Step
+from keyrotor.core.model import ALREADY, Act, Outcome, Row, Value
+from keyrotor.errors import Exit
+
+EXITS: Mapping[Outcome, Exit] = {
+    Outcome.ROTATED: Exit.DONE,
+    Outcome.NOT_DUE: Exit.DONE,
+    Outcome.NOTHING_CHANGED: Exit.FAILED,
+    Outcome.REFUSED: Exit.REFUSED,
+    Outcome.ROLLED_BACK: Exit.ROLLED_BACK,
+    Outcome.STUCK: Exit.STUCK,
+    Outcome.INTERRUPTED: Exit.INTERRUPTED,
+    Outcome.OLD_ALIVE: Exit.OLD_ALIVE,
+    Outcome.BUSY: Exit.BUSY,
+    Outcome.ABANDONED: Exit.DONE,
+}
+
+Timed = tuple[datetime, Event]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceReport:
+    id: str
+    kind: str
+    state: str  # pending, moving, moved, failed, passed, skipped
+    seconds: float
+    detail: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One command's answer."""
+
+    outcome: Outcome
+    exit: Exit
+    playbook: str = ""
+    run: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    outage: float | None = None  # seconds from the restart's beginning to the first proof; None without a restart
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    places: tuple[PlaceReport, ...] = ()
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    public: str = ""
+    goal: Value = Value.NEW
+    notes: tuple[str, ...] = ()  # what a person should know or do besides
+
+
+def of_run(run: Run, events: Iterable[Timed], outcome: Outcome, reason: str, notes: Iterable[str] = ()) -> Report:
+    """The report of a run, from its record."""
+    timed = list(events)
+    return Report(
+        outcome=outcome,
+        exit=EXITS[outcome],
+        playbook=run.plan.playbook,
+        run=run.plan.run,
+        reason=reason or run.reason,
+        seconds=_between(timed[0][0], timed[-1][0]) if timed else 0.0,
+        outage=outage(run, timed),
+        fingerprints={str(value): name for value, name in run.plan.fingerprints.items()},
+        places=tuple(_place(run, row, timed) for row in run.plan.rows)
+        + tuple(PlaceReport(place, "", "skipped", 0.0, why) for place, why in run.plan.skipped.items()),
+        tasks=run.tasks,
+        public=run.plan.public,
+        goal=run.goal,
+        notes=tuple(notes),
+    )
+
+
+def _place(run: Run, row: Row, timed: list[Timed]) -> PlaceReport:
+    mark = run.mark(row)
+    detail = mark.reason if mark.step is Step.FAILED else mark.detail
+    return PlaceReport(row.id, row.kind, mark.step, round(_spent(row.id, timed), 3), detail, row.label)
+
+
+def _spent(row_id: str, timed: list[Timed]) -> float:
+    """Seconds between the row's last intent and its result."""
+    began: datetime | None = None
+    spent = 0.0
+    for at, event in timed:
+        if isinstance(event, Moving) and event.row == row_id:
+            began = at
+        elif isinstance(event, Moved | Failed | Passed) and event.row == row_id and began:
+            spent, began = _between(began, at), None
+    return spent
+
+
+def outage(run: Run, timed: Iterable[Timed]) -> float | None:
+    """Seconds from a restart's intent to the next proof that the goal is accepted; the last such stretch."""
+    acts = {row.id: row.act for row in run.plan.rows}
+    began: datetime | None = None
+    away: float | None = None
+    for at, event in timed:
+        if isinstance(event, Moving) and acts[event.row] is Act.RESTART and began is None:
+            began = at
+        elif isinstance(event, Moved) and acts[event.row] is Act.RESTART and event.detail == ALREADY:
+            began = None
+        elif isinstance(event, Moved) and acts[event.row] is Act.ADMIT and began:
+            away, began = _between(began, at), None
+    return away
+
+
+def _between(one: datetime, other: datetime) -> float:
+    return round((other - one).total_seconds(), 3)

@@ -1,0 +1,226 @@
+"""The record: one SQLite file of hash-chained events, and a folder of ciphertext for each run.
+
+Rules:
+1. An event is durable when `append` returns (rollback journal, synchronous=EXTRA: also the folder's names).
+2. Events are only ever added. Each carries the hash of the one before it.
+3. There is no value in it: keyed fingerprints only. `before` and `after` in a run's folder are ciphertext.
+4. A reader writes nothing, not even a lock file's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from keyrotor.boundary import files
+from keyrotor.core.machine import EVENTS, Event, Run, fold
+from keyrotor.errors import JournalError, UsageError
+
+SCHEMA = 1
+_FILE = "journal.sqlite3"
+_TABLES = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY, run TEXT NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL,
+    chain TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_of_run ON events (run);
+CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
+"""
+_KINDS = {kind: name for name, kind in EVENTS.items()}
+_COLUMNS = "seq, run, at, kind, data, chain"
+_START = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event as it was recorded."""
+
+    seq: int
+    run: str
+    at: datetime
+    kind: str
+    data: str
+    chain: str
+
+    @property
+    def event(self) -> Event:
+        return msgspec.json.decode(self.data, type=EVENTS[self.kind])
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All that is recorded of one run."""
+
+    entries: tuple[Entry, ...]
+    run: Run
+
+    @property
+    def id(self) -> str:
+        return self.entries[0].run
+
+    @property
+    def opened(self) -> datetime:
+        return self.entries[0].at
+
+    @property
+    def ended(self) -> datetime:
+        return self.entries[-1].at
+
+
+class Journal:
+    """The record in one state folder."""
+
+    def __init__(self, state: Path, database: sqlite3.Connection) -> None:
+        self.state = state
+        self._database = database
+
+    @classmethod
+    def open(cls, state: Path) -> Journal:
+        """For writing; made if there is none. Raises JournalError, PlaceError."""
+        files.make_folder(state)
+        path = state / _FILE
+        is_new = not files.exists(path)
+        if is_new:
+            files.create(path, b"")
+        journal = cls(state, _connected(f"file:{_quoted(path)}?mode=rw"))
+        with journal._telling("open"):
+            journal._database.execute("PRAGMA synchronous=EXTRA")
+            if is_new or journal._version() == 0:
+                journal._database.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
+        journal._want_version()
+        return journal
+
+    @classmethod
+    def peek(cls, state: Path) -> Journal | None:
+        """For reading only; None where there is no record yet."""
+        path = state / _FILE
+        if not files.exists(path):
+            return None
+        journal = cls(state, _connected(f"file:{_quoted(path)}?mode=ro"))
+        journal._want_version()
+        return journal
+
+    def close(self) -> None:
+        self._database.close()
+
+    def append(self, run: str, event: Event, at: datetime) -> None:
+        """Record one event, durably."""
+        kind, data = _KINDS[type(event)], msgspec.json.encode(event).decode()
+        with self._telling("write"), self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            last = self._database.execute("SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+            seq, chain = (last[0] + 1, last[1]) if last else (1, _START)
+            row = (seq, run, at.isoformat(), kind, data)
+            values = (*row, _chained(chain, *row))
+            self._database.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def note(self, name: str) -> str:
+        """A fact about the record itself, such as where the fingerprint key lives; "" if none is noted."""
+        with self._telling("read"):
+            row = self._database.execute("SELECT text FROM notes WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def write_note(self, name: str, text: str) -> None:
+        with self._telling("write"), self._database:
+            self._database.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+
+    def account(self, run: str) -> Account:
+        """The run of that id, or that it begins with. Raises UsageError for none or several."""
+        with self._telling("read"):
+            query = "SELECT DISTINCT run FROM events WHERE substr(run, 1, ?) = ?"
+            ids = [str(row[0]) for row in self._database.execute(query, (len(run), run))]
+        if len(ids) != 1:
+            known = "no such run" if not ids else f"several runs begin with it: {', '.join(ids)}"
+            raise UsageError(f"cannot find run {run}: {known}", hint="keyrotor log")
+        return self._account(ids[0])
+
+    def accounts(self) -> list[Account]:
+        """Every run, oldest first."""
+        with self._telling("read"):
+            ids = [str(row[0]) for row in self._database.execute("SELECT run FROM events GROUP BY run ORDER BY min(seq)")]
+        return [self._account(run) for run in ids]
+
+    def owed(self, secret_file: Path | None = None) -> list[Account]:
+        """The runs that were not finished, oldest first; of one secret file, or of all."""
+        query = """SELECT run FROM events WHERE seq IN (SELECT max(seq) FROM events GROUP BY run)
+                   AND kind NOT IN ('closed', 'forgotten') ORDER BY seq"""
+        with self._telling("read"):
+            ids = [str(row[0]) for row in self._database.execute(query)]
+        accounts = [self._account(run) for run in ids]
+        return [one for one in accounts if secret_file is None or one.run.plan.source.file == str(secret_file)]
+
+    def folder(self, run: str) -> Path:
+        """Where the run keeps `before` and `after`."""
+        return self.state / "runs" / run
+
+    def verify(self) -> Entry | None:
+        """The first entry whose hash does not follow from the one before it; None if the chain is whole."""
+        chain, seq = _START, 0
+        for entry in self._entries("ORDER BY seq"):
+            chain, seq = _chained(chain, entry.seq, entry.run, entry.at.isoformat(), entry.kind, entry.data), seq + 1
+            if entry.chain != chain or entry.seq != seq:
+                return entry
+        return None
+
+    def _account(self, run: str) -> Account:
+        entries = tuple(self._entries("WHERE run = ? ORDER BY seq", run))
+        try:
+            return Account(entries, fold(entry.event for entry in entries))
+        except (msgspec.DecodeError, KeyError):
+            raise JournalError(f"cannot read run {run}: its record is not of this version", hint="keyrotor log --verify") from None
+
+    def _entries(self, clause: str, *values: str) -> Iterator[Entry]:
+        with self._telling("read"):
+            rows = self._database.execute(f"SELECT {_COLUMNS} FROM events {clause}", values).fetchall()
+        for seq, run, at, kind, data, chain in rows:
+            yield Entry(seq, run, datetime.fromisoformat(at), kind, data, chain)
+
+    def _version(self) -> int:
+        return int(self._database.execute("PRAGMA user_version").fetchone()[0])
+
+    def _want_version(self) -> None:
+        with self._telling("read"):
+            version = self._version()
+        if version != SCHEMA:
+            raise JournalError(
+                f"cannot use the record in {self.state}: its schema is {version}, this keyrotor reads {SCHEMA}",
+                hint="use the keyrotor that wrote it, or a newer one",
+            )
+
+    def _telling(self, verb: str) -> _Telling:
+        return _Telling(f"cannot {verb} the record in {self.state}")
+
+
+class _Telling:
+    """Turns SQLite's errors into ours."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise JournalError(f"{self._what}: {error}") from None
+
+
+def _connected(uri: str) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(uri, uri=True, timeout=10.0, isolation_level=None)
+    except sqlite3.Error as error:
+        raise JournalError(f"cannot open the record: {error}") from None
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _chained(chain: str, *row: object) -> str:
+    return hashlib.sha256("\0".join((chain, *map(str, row))).encode()).hexdigest()

@@ -1,0 +1,67 @@
+"""A client's own config file: every literal of the value is spliced, found by value; nothing is re-dumped.
+
+A reference such as `${LITELLM_MASTER_KEY}` is never written over: its client follows the variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyrotor.boundary import files
+from keyrotor.boundary.plaintext import unseal
+from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.errors import PlaceError, PlaybookError
+from keyrotor.formats import dotenv, json, splice
+from keyrotor.secret import Pair, Secret
+
+READERS: Mapping[str, splice.Reader] = {"json": json.read, "dotenv": dotenv.read}
+SUFFIXES: Mapping[str, str] = {".json": "json", ".jsonc": "json", ".env": "dotenv"}
+
+
+def format_of(path: Path, said: str) -> str:
+    """The format said, or told by the file's name. Raises PlaybookError where neither tells."""
+    found = said or SUFFIXES.get(path.suffix) or SUFFIXES.get(path.name)
+    if found is None:
+        raise PlaybookError(f"cannot tell the format of {path}: say format = one of {', '.join(READERS)}")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFile:
+    path: Path
+    key: str  # the variable that a reference would name
+    format: str
+
+    def check(self, pair: Pair) -> list[str]:
+        try:
+            leaves = self._leaves(files.look(self.path).data)
+        except PlaceError as error:
+            return [str(error)]
+        return files.refusals(self.path) if splice.tokens(leaves, unseal(pair.old)) else []
+
+    def holds(self, pair: Pair) -> Holds:
+        try:
+            leaves = self._leaves(files.look(self.path).data)
+        except PlaceError:
+            return Holds.UNKNOWN if files.exists(self.path) else Holds.NEITHER
+        old, new = (bool(splice.tokens(leaves, unseal(secret))) for secret in (pair.old, pair.new))
+        found = Holds.seen(old=old, new=new)
+        return Holds.REFERS if found is Holds.NEITHER and splice.references(leaves, self.key) else found
+
+    def put(self, goal: Value, pair: Pair) -> str:
+        wrote = files.update(self.path, lambda data: self._spliced(data, pair[goal.other], pair[goal]))
+        if self.holds(pair) is not Holds(goal):
+            raise PlaceError(f"cannot write {self.path}: it does not hold the {goal} value after it")
+        return "written" if wrote else ALREADY
+
+    def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
+        try:
+            return READERS[self.format](data)
+        except PlaceError as error:
+            raise PlaceError(f"cannot read {self.path}: {error}") from None
+
+    def _spliced(self, data: bytes, stale: Secret, secret: Secret) -> bytes:
+        tokens = splice.tokens(self._leaves(data), unseal(stale))
+        return splice.replace(READERS[self.format], data, tokens, unseal(secret))

@@ -1,0 +1,91 @@
+"""The materialised env file: one value of one key, spliced like any other client's.
+
+It is rendered whole only where it is absent. Keys that are not ours are never removed; one of `keys` that
+differs from the encrypted file is refused, never overwritten in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyrotor.boundary import files
+from keyrotor.boundary.plaintext import is_same, unseal
+from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.errors import PlaceError
+from keyrotor.formats import dotenv, splice
+from keyrotor.secret import Pair, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFile:
+    path: Path
+    key: str
+    keys: Sequence[str]  # what is rendered where the file is absent, and compared where it is not; all if empty
+
+    def check(self, pair: Pair) -> list[str]:
+        if not files.exists(self.path):
+            return self._refused_to_render(pair)
+        try:
+            leaves = self._leaves(files.look(self.path).data)
+        except PlaceError as error:
+            return [str(error)]
+        wanted = {key: pair.siblings[key] for key in self.keys if key != self.key and key in pair.siblings}
+        differing = sorted({leaf.key for leaf in leaves if leaf.key in wanted and not is_same(wanted[leaf.key], leaf.text)})
+        reasons = [f"cannot write {self.path}: its {key} differs from the encrypted file" for key in differing]
+        missing = [key for key in self.keys if key != self.key and key not in pair.siblings]
+        reasons += [f"cannot write {self.path}: the encrypted file has no key {key}" for key in missing]
+        return reasons + files.refusals(self.path)
+
+    def holds(self, pair: Pair) -> Holds:
+        if not files.exists(self.path):
+            return Holds.NEITHER
+        try:
+            texts = [leaf.text for leaf in self._leaves(files.look(self.path).data) if leaf.key == self.key]
+        except PlaceError:
+            return Holds.UNKNOWN
+        old, new = ([is_same(secret, text) for text in texts] for secret in (pair.old, pair.new))
+        if not all(a or b for a, b in zip(old, new, strict=True)):
+            return Holds.NEITHER
+        return Holds.seen(old=any(old), new=any(new))
+
+    def put(self, goal: Value, pair: Pair) -> str:
+        if files.exists(self.path):
+            wrote = files.update(self.path, lambda data: self._spliced(data, pair[goal.other], pair[goal]))
+        else:
+            wrote = self._render(goal, pair)
+        if self.holds(pair) is not Holds(goal):
+            raise PlaceError(f"cannot write {self.path}: it does not hold {self.key} with the {goal} value after it")
+        return "written" if wrote else ALREADY
+
+    def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
+        try:
+            return dotenv.read(data)
+        except PlaceError as error:
+            raise PlaceError(f"cannot read {self.path}: {error}") from None
+
+    def _spliced(self, data: bytes, stale: Secret, secret: Secret) -> bytes:
+        mine = [leaf for leaf in self._leaves(data) if leaf.key == self.key and is_same(stale, leaf.text)]
+        tokens = splice.tokens(mine, unseal(stale))
+        return splice.replace(dotenv.read, data, tokens, unseal(secret))
+
+    def _render(self, goal: Value, pair: Pair) -> bool:
+        files.make_folder(self.path.parent)
+        files.clear_leftover(self.path)
+        files.create(self.path, dotenv.render(self._rendered(pair[goal], pair)))
+        return True
+
+    def _rendered(self, secret: Secret, pair: Pair) -> dict[str, bytes]:
+        values = {**pair.siblings, self.key: secret}
+        return {key: unseal(values[key]) for key in (self.keys or values)}
+
+    def _refused_to_render(self, pair: Pair) -> list[str]:
+        """Why the absent file could not be made; its folder may be absent too."""
+        try:
+            dotenv.render(self._rendered(pair.old, pair))
+        except KeyError as error:
+            return [f"cannot make {self.path}: the encrypted file has no key {error.args[0]}"]
+        except ValueError as error:
+            return [f"cannot make {self.path}: {error}"]
+        return []

@@ -1,0 +1,227 @@
+"""The gateway's door: which keys it accepts now, asked of LiteLLM itself.
+
+Facts (litellm.md 3, peers.md M1–M3): a wrong key is answered with 400 `no_db_connection` without a database
+and 401 with one; readiness endpoints answer 200 to any key; 5xx, redirects, timeouts and refused
+connections prove nothing. A 500 without a key is LiteLLM without the `prisma` package.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from keyrotor.boundary import files, proc
+from keyrotor.boundary.generate import bogus_key
+from keyrotor.boundary.http import Answer, Http, poll
+from keyrotor.boundary.plaintext import is_blank, redacted, unseal
+from keyrotor.boundary.systemd import Systemd, Unit
+from keyrotor.core.model import Act, Holds, Value
+from keyrotor.errors import PlaceError, UnprovenError
+from keyrotor.formats import gateway_config
+from keyrotor.secret import Pair
+
+EVERY = 0.05  # seconds between questions
+TIMES = 3  # refusals in a row before the other key counts as dead
+START = 12.0  # seconds: the slowest quiet start of LiteLLM measured was 11.6
+PRISMA = " (and answers 500 without a key: its `prisma` package is missing)"
+CACHED = 75.0  # seconds: a key in LiteLLM's auth cache lives 60 after the restart (litellm.md 1)
+
+
+class Verdict(StrEnum):
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+def verdict(answer: Answer) -> Verdict:
+    """What an answer to a key proves."""
+    if answer.status == 200:
+        return Verdict.ACCEPTED
+    if answer.status in (401, 403) or (answer.status == 400 and _is_no_db(answer.body)):
+        return Verdict.REFUSED
+    return Verdict.UNKNOWN
+
+
+def _is_no_db(body: bytes) -> bool:
+    try:
+        return bool(json.loads(body)["error"]["type"] == "no_db_connection")
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The unit whose process answers at the door."""
+
+    name: str
+    systemd: Systemd
+
+
+@dataclass(frozen=True, slots=True)
+class Litellm:
+    """One of the door's two rows: `admit` proves that the goal is accepted, `retire` that the other is refused."""
+
+    url: str
+    act: Act
+    variable: str
+    config: Path | None
+    within: float
+    behind: Behind | None
+    http: Http
+    rest: Callable[[float], None]
+
+    def check(self, pair: Pair) -> list[str]:
+        if self.act is Act.RETIRE:
+            return []  # the door is one place: its other row has told
+        reasons = self._config_refusals(pair) + self._unit_refusals()
+        return reasons or self._open(self._ask(bogus_key()), self._ask(None))
+
+    def holds(self, pair: Pair) -> Holds:
+        old, new = (self._ask(unseal(secret)) for secret in (pair.old, pair.new))
+        if Verdict.UNKNOWN in (old, new):
+            return Holds.UNKNOWN
+        return Holds.seen(old=old is Verdict.ACCEPTED, new=new is Verdict.ACCEPTED)
+
+    def put(self, goal: Value, pair: Pair) -> str:
+        return self._retire(goal, pair) if self.act is Act.RETIRE else self._admit(goal, pair)
+
+    def _admit(self, goal: Value, pair: Pair) -> str:
+        """Wait until the goal is accepted; end at once when that cannot come."""
+        began = self._unit()
+        last: Answer | None = None
+
+        def look() -> Verdict:
+            nonlocal last
+            last = self._get(unseal(pair[goal]))
+            found = verdict(last)
+            if found is Verdict.REFUSED and self._ask(unseal(pair[goal.other])) is Verdict.ACCEPTED:
+                raise PlaceError(
+                    f"cannot prove the {goal} key: {self.url} runs on with the {goal.other} one; "
+                    f"something sets it over {self.variable}"
+                )
+            if found is not Verdict.ACCEPTED:
+                self._want_alive(began, pair)
+            return found
+
+        found = poll(look, is_done=Verdict.ACCEPTED.__eq__, within=self.within, every=EVERY, rest=self.rest)
+        if found is not Verdict.ACCEPTED:
+            raise PlaceError(f"cannot prove the {goal} key: {self._told(last)} for {self.within:g} s{self._said(began, pair)}")
+        return f"accepts the {goal} key"
+
+    def _retire(self, goal: Value, pair: Pair) -> str:
+        """Prove the goal accepted and the other key refused, three times, with no key and a bogus one refused too."""
+        self._admit(goal, pair)
+        note = ""
+
+        def look() -> Verdict:
+            nonlocal note
+            bogus, no_key = self._ask(bogus_key()), self._get(None)
+            if reasons := self._open(bogus, verdict(no_key)):
+                raise PlaceError(reasons[0])
+            note = PRISMA if no_key.status == 500 else ""
+            if bogus is Verdict.UNKNOWN or (verdict(no_key) is Verdict.UNKNOWN and not note):
+                return Verdict.UNKNOWN
+            for at in range(TIMES):
+                if at:
+                    self.rest(EVERY)
+                if (found := self._ask(unseal(pair[goal.other]))) is not Verdict.REFUSED:
+                    return found
+            return Verdict.REFUSED
+
+        within = min(self.within, CACHED)
+        found = poll(look, is_done=Verdict.REFUSED.__eq__, within=within, every=EVERY, rest=self.rest)
+        if found is Verdict.REFUSED:
+            return f"refuses the {goal.other} key{note}"
+        how = "still accepts it" if found is Verdict.ACCEPTED else "does not answer clearly"
+        raise UnprovenError(f"cannot prove the {goal.other} key dead: {self.url} {how} after {within:g} s")
+
+    def _open(self, bogus: Verdict, no_key: Verdict) -> list[str]:
+        """A reason if the door lets in whoever comes."""
+        if bogus is Verdict.ACCEPTED:
+            return [f"cannot trust {self.url}: it accepts a key that nobody has; the gateway is open"]
+        if no_key is Verdict.ACCEPTED:
+            return [f"cannot trust {self.url}: it answers 200 without a key; the gateway is open"]
+        return []
+
+    def _config_refusals(self, pair: Pair) -> list[str]:
+        if self.config is None:
+            return []
+        try:
+            config = gateway_config.read(files.look(self.config).data)
+        except PlaceError as error:
+            why = str(error)
+            return [why if str(self.config) in why else f"cannot read {self.config}: {why}"]
+        salt = pair.siblings.get("LITELLM_SALT_KEY")
+        has_salt = (salt is not None and not is_blank(salt)) or self._runs_with("LITELLM_SALT_KEY")
+        found = config.refusals(self.variable, has_database=self._runs_with("DATABASE_URL"), has_salt=has_salt)
+        return [f"cannot rotate with {self.config}: {why}" for why in found]
+
+    def _runs_with(self, variable: str) -> bool:
+        """Whether the running gateway was started with this variable, and not with an empty one."""
+        unit = self._unit()
+        try:
+            found = proc.variable(unit.pid, variable) if unit and unit.pid else None
+        except OSError:
+            return False
+        return found is not None and not is_blank(found)
+
+    def _unit_refusals(self) -> list[str]:
+        unit = self._unit()
+        if unit is None:
+            return []
+        reasons = []
+        if self.within < unit.stop_timeout + START:
+            reasons.append(
+                f"cannot wait long enough for {self.url}: within is {self.within:g} s, but {unit.name} may take "
+                f"{unit.stop_timeout:g} s to stop and {START:g} s to start (set TimeoutStopSec, or a longer within)"
+            )
+        return reasons + self._port_refusals(unit)
+
+    def _port_refusals(self, unit: Unit) -> list[str]:
+        """A reason if another process has the port: the unit's own group must have it open, also behind a socket."""
+        address = urlsplit(self.url)
+        if not unit.is_active or address.hostname not in ("127.0.0.1", "localhost", "::1"):
+            return []
+        port = address.port or (443 if address.scheme == "https" else 80)
+        owners, ours = proc.listeners(port), proc.groups(unit.pid)
+        if not owners or not ours or any(proc.groups(pid) == ours for pid in owners):
+            return []
+        if unit.sockets and any(pid == 1 or "systemd" in proc.name(pid) for pid in owners):
+            return []
+        named = ", ".join(f"{proc.name(pid)} (pid {pid})" for pid in sorted(owners))
+        return [f"cannot use {self.url}: port {port} is answered by {named}, not by {unit.name}"]
+
+    def _unit(self) -> Unit | None:
+        if self.behind is None:
+            return None
+        try:
+            return self.behind.systemd.show(self.behind.name)
+        except PlaceError:
+            return None
+
+    def _want_alive(self, began: Unit | None, pair: Pair) -> None:
+        """Raises PlaceError when the process that is to answer has died: nothing is left to wait for."""
+        if began is None or (began.is_active and proc.is_alive(began.pid)):
+            return
+        raise PlaceError(f"cannot start {began.name}: its process ended before it answered{self._said(began, pair)}")
+
+    def _said(self, unit: Unit | None, pair: Pair) -> str:
+        if unit is None or self.behind is None:
+            return ""
+        lines = redacted(self.behind.systemd.last_lines(unit), pair).decode(errors="replace").strip()
+        return f"; it last said:\n{lines}" if lines else ""
+
+    def _told(self, answer: Answer | None) -> str:
+        if answer is None or answer.status is None:
+            return f"no answer from {self.url} ({answer.fault if answer else 'not asked'})"
+        return f"{self.url} answered {answer.status}"
+
+    def _ask(self, key: bytes | None) -> Verdict:
+        return verdict(self._get(key))
+
+    def _get(self, key: bytes | None) -> Answer:
+        return self.http.get(f"{self.url.rstrip('/')}/v1/models", key)

@@ -1,0 +1,113 @@
+"""The encrypted file: swapped whole for a prepared one, or amended where somebody else has edited it.
+
+Rules:
+1. The live file is replaced by rename; sops works on copies in the run's own folder.
+2. A file that is ours by hash needs no decrypting, so that a lost identity cannot block a rollback.
+3. Every copy that sops wrote is decrypted and compared, key by key, before it may become the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyrotor.boundary import files
+from keyrotor.boundary.plaintext import are_same, is_blank
+from keyrotor.boundary.sops import Sops
+from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.errors import PlaceError
+from keyrotor.formats import encrypted_dotenv
+from keyrotor.secret import Pair, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """One encrypted file, one key in it, and the sops that can open it."""
+
+    path: Path
+    key: str
+    sops: Sops
+    project: Path  # where sops runs: it looks for .sops.yaml from there upward
+
+    def refusals(self) -> list[str]:
+        """Every reason, found without any key, why sops must not be let near the file."""
+        try:
+            data = files.look(self.path).data
+        except PlaceError as error:
+            return [str(error)]
+        return [f"cannot use {self.path}: {why}" for why in encrypted_dotenv.refusals(data, self.key)]
+
+    def values(self) -> dict[str, Secret]:
+        """Every value in the live file. Raises PlaceError."""
+        found = self.sops.decrypt(self.path, self.project)
+        if self.key not in found or is_blank(found[self.key]):
+            raise PlaceError(f"cannot use {self.path}: its {self.key} is empty")
+        return found
+
+    def values_of(self, copy: Path) -> dict[str, Secret]:
+        """Every value in a copy of the file."""
+        return self.sops.decrypt(copy, self.project, self.path)
+
+    def amended(self, data: bytes, secret: Secret, copy: Path) -> bytes:
+        """The ciphertext `data` with the secret under the key, proven to differ in nothing else.
+
+        `copy` is where sops may work. Raises PlaceError.
+        """
+        if files.exists(copy):
+            files.remove(copy)
+        files.create(copy, data)
+        before = self.values_of(copy)
+        self.sops.set_value(copy, self.key, secret, self.project, self.path)
+        amended, after = files.look(copy).data, self.values_of(copy)
+        if changed := encrypted_dotenv.others_changed(data, amended, self.key):
+            raise PlaceError(f"cannot trust what sops wrote: {', '.join(changed)} changed too")
+        same = before.keys() == after.keys() and all(are_same(before[k], after[k]) for k in before if k != self.key)
+        if not same or not are_same(after[self.key], secret):
+            raise PlaceError(f"cannot trust what sops wrote: {self.key} or another value reads back differently")
+        return amended
+
+
+@dataclass(frozen=True, slots=True)
+class SopsFile:
+    """`prepared` maps each value to ciphertext that holds it; before a run is opened there is only the old one."""
+
+    encrypted: Encrypted
+    prepared: Mapping[Value, bytes]
+    folder: Path  # the run's own
+
+    def check(self, pair: Pair) -> list[str]:
+        return files.refusals(self.encrypted.path)
+
+    def holds(self, pair: Pair) -> Holds:
+        try:
+            if ours := self._ours(files.look(self.encrypted.path).data):
+                return Holds(ours)
+            found = self.encrypted.values().get(self.encrypted.key)
+        except PlaceError:
+            return Holds.UNKNOWN
+        return Holds.NEITHER if found is None else Holds.seen(old=are_same(found, pair.old), new=are_same(found, pair.new))
+
+    def put(self, goal: Value, pair: Pair) -> str:
+        was_theirs = False
+
+        def edit(data: bytes) -> bytes:
+            nonlocal was_theirs
+            ours = self._ours(data)
+            if ours is goal:
+                return data
+            was_theirs = ours is None
+            return self._on_theirs(data, pair[goal]) if ours is None else self.prepared[goal]
+
+        wrote = files.update(self.encrypted.path, edit)
+        if self.holds(pair) is not Holds(goal):
+            raise PlaceError(f"cannot write {self.encrypted.path}: it does not read back as the {goal} value")
+        return ("written, and somebody else's edit kept" if was_theirs else "written") if wrote else ALREADY
+
+    def _ours(self, data: bytes) -> Value | None:
+        return next((value for value, ciphertext in self.prepared.items() if ciphertext == data), None)
+
+    def _on_theirs(self, data: bytes, secret: Secret) -> bytes:
+        if refusals := encrypted_dotenv.refusals(data, self.encrypted.key):
+            raise PlaceError(f"cannot use {self.encrypted.path}: {refusals[0]}")
+        return self.encrypted.amended(data, secret, self.folder / "theirs.env")

@@ -1,0 +1,90 @@
+"""The running unit: it holds what its main process was started with, and takes up a value by a restart only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keyrotor.boundary import proc
+from keyrotor.boundary.plaintext import are_same, redacted
+from keyrotor.boundary.systemd import Systemd, Unit
+from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.errors import PlaceError
+from keyrotor.secret import Pair
+
+POLL = 0.02  # seconds between looks at a unit that is starting
+EXEC_WITHIN = 1.0  # seconds from systemd's "started" to the exec of the new process; some ms were measured
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdUnit:
+    name: str
+    variable: str
+    within: float
+    systemd: Systemd
+    rest: Callable[[float], None]
+
+    def check(self, pair: Pair) -> list[str]:
+        try:
+            unit = self.systemd.show(self.name)
+        except PlaceError as error:
+            return [f"{error} ({error.hint})" if error.hint else str(error)]
+        if unit.load == "masked":
+            return [f"cannot restart {self.name}: unit is masked (systemctl unmask {self.name})"]
+        if unit.load != "loaded":
+            return [f"cannot restart {self.name}: unit is {unit.load or 'not known'}"]
+        if not unit.is_active:
+            return [f"cannot restart {self.name}: unit is {unit.active} ({unit.sub}), so the old key cannot be proven first"]
+        return []
+
+    def holds(self, pair: Pair) -> Holds:
+        try:
+            unit = self.systemd.show(self.name)
+        except PlaceError:
+            return Holds.UNKNOWN
+        return self._holds(unit, pair) if unit.is_active else Holds.UNKNOWN
+
+    def put(self, goal: Value, pair: Pair) -> str:
+        before = self.systemd.show(self.name)
+        if before.is_active and self._holds(before, pair) is Holds(goal):
+            return ALREADY
+        if goal is Value.OLD:
+            self.systemd.reset_failed(self.name)
+        self.systemd.restart(self.name, self.within)
+        after = self._started(before, goal, pair)
+        if not after.is_active or after.invocation == before.invocation:
+            raise PlaceError(f"cannot restart {self.name}: unit is {after.active} ({after.result}){self._said(after, pair)}")
+        holds = self._holds(after, pair)
+        if holds not in (Holds(goal), Holds.UNKNOWN):
+            raise PlaceError(
+                f"cannot give {self.name} the {goal} value: after its restart its {self.variable} is {holds}; "
+                "a drop-in or a later EnvironmentFile overrides it"
+            )
+        return f"restarted (pid {after.pid})"
+
+    def _started(self, before: Unit, goal: Value, pair: Pair) -> Unit:
+        """The unit once its new process is there: systemd calls a simple service started before its exec, when
+        its environment is still the manager's own."""
+        deadline = time.monotonic() + EXEC_WITHIN
+        while True:
+            unit = self.systemd.show(self.name)
+            is_there = unit.is_active and unit.invocation != before.invocation
+            if unit.active in ("failed", "inactive") or time.monotonic() > deadline:
+                return unit
+            if is_there and self._holds(unit, pair) is Holds(goal):
+                return unit
+            self.rest(POLL)
+
+    def _holds(self, unit: Unit, pair: Pair) -> Holds:
+        try:
+            found = proc.variable(unit.pid, self.variable)
+        except OSError:
+            return Holds.UNKNOWN
+        if found is None:
+            return Holds.UNKNOWN
+        return Holds.seen(old=are_same(found, pair.old), new=are_same(found, pair.new))
+
+    def _said(self, unit: Unit, pair: Pair) -> str:
+        lines = redacted(self.systemd.last_lines(unit), pair).decode(errors="replace").strip()
+        return f"; it last said:\n{lines}" if lines else ""

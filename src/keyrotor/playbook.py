@@ -1,0 +1,261 @@
+"""Playbooks: TOML in, `core.model.Playbook` out, or a PlaybookError that names file, place, key and what is allowed."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from keyrotor.boundary.generate import KINDS as GENERATE_KINDS
+from keyrotor.boundary.generate import Recipe
+from keyrotor.core import due, plan
+from keyrotor.core.model import Declared, Playbook, Source
+from keyrotor.errors import PlaybookError, UsageError
+
+NEVER = {"LITELLM_SALT_KEY": "what LiteLLM has encrypted with it can never be read with another"}
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What every place takes."""
+
+    kind: str
+    id: str = ""
+    optional: bool = False
+    within: str = "60s"
+
+    def label(self) -> str:
+        return str(getattr(self, "path", self.kind))
+
+
+class SopsFile(Place, frozen=True, kw_only=True):
+    """The encrypted file itself: its path and key stand in [secret]."""
+
+
+class EnvFile(Place, frozen=True, kw_only=True):
+    path: str
+    keys: list[str] = []
+
+
+class SystemdUnit(Place, frozen=True, kw_only=True):
+    unit: str
+    scope: str = "user"
+    variable: str = ""
+    within: str = "120s"
+
+    def label(self) -> str:
+        return self.unit
+
+
+class Litellm(Place, frozen=True, kw_only=True):
+    url: str
+    unit: str = ""
+    config: str = ""
+    within: str = "120s"
+
+    def label(self) -> str:
+        return self.url
+
+
+class ClientFile(Place, frozen=True, kw_only=True):
+    path: str
+    format: str = ""
+
+
+class Command(Place, frozen=True, kw_only=True):
+    put: list[str]
+    holds: list[str] = []
+
+    def label(self) -> str:
+        return " ".join(self.put)
+
+
+PLACES: Mapping[str, type[Place]] = {
+    "sops-file": SopsFile,
+    "env-file": EnvFile,
+    "systemd-unit": SystemdUnit,
+    "litellm": Litellm,
+    "client-file": ClientFile,
+    "command": Command,
+}
+
+# For keys whose values are words of a closed list.
+CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("systemd-unit", "scope"): ("user", "system"),
+    ("client-file", "format"): ("json", "dotenv"),
+    ("generate", "kind"): tuple(GENERATE_KINDS),
+}
+
+PATHS = ("path", "config", "file")
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True):
+    file: str
+    key: str
+    identity: str = ""
+    generate: dict[str, Any] = {"kind": "token"}
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    secret: Secret
+    place: list[dict[str, Any]]
+    every: str = "month"
+    keep: str = "7d"
+
+
+def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
+    """The playbook of that name or path; without a name the only one there is. Raises UsageError."""
+    if name and (os.sep in name or name.endswith(".toml")):
+        path = Path(os.path.abspath(folder / Path(name).expanduser()))
+        if not path.is_file():
+            raise UsageError(f"cannot read playbook {name}: no such file")
+        return path
+    shelves = _shelves(folder, env)
+    known = [path for shelf in shelves for path in sorted(shelf.glob("*.toml"))]
+    found = [path for path in known if path.stem == name] if name else known
+    if name and found:
+        return found[0]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(path.stem for path in known) or "none"
+    looked = " and ".join(str(shelf) for shelf in shelves) or "no playbooks/ folder here or above"
+    why = f"no playbook {name}" if name else "name one of several" if known else "there is none"
+    raise UsageError(f"cannot choose a playbook: {why} (looked in {looked}; found: {names})", hint="keyrotor rotate PLAYBOOK")
+
+
+def _shelves(folder: Path, env: Mapping[str, str]) -> list[Path]:
+    project = project_of(folder)
+    home = env.get("XDG_CONFIG_HOME") or os.path.join(env.get("HOME", "~"), ".config")
+    shelves = [project / "playbooks"] if project else []
+    return [shelf for shelf in (*shelves, Path(home) / "keyrotor" / "playbooks") if shelf.is_dir()]
+
+
+def project_of(folder: Path) -> Path | None:
+    """The nearest folder, from here up, with a `playbooks` folder or a `.sops.yaml`."""
+    for parent in (folder, *folder.parents):
+        if (parent / "playbooks").is_dir() or (parent / ".sops.yaml").is_file():
+            return parent
+    return None
+
+
+def load(path: Path, env: Mapping[str, str]) -> Playbook:
+    """The playbook in this file, checked as far as it can be without looking at the world."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise PlaybookError(f"cannot read playbook {path}: {(error.strerror or '').lower()}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlaybookError(f"cannot read playbook {path}: {error}") from None
+    return _Reader(path, env).playbook(table)
+
+
+class _Reader:
+    """One file being read; knows what to call itself in an error."""
+
+    def __init__(self, path: Path, env: Mapping[str, str]) -> None:
+        self._path = path
+        self._env = env
+        self._project = project_of(path.parent) or path.parent
+
+    def playbook(self, table: dict[str, Any]) -> Playbook:
+        document = self._convert(table, Document, "")
+        secret = document.secret
+        if secret.key in NEVER:
+            raise self._error(f"[secret] key: {secret.key} cannot be rotated: {NEVER[secret.key]}")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", secret.key):
+            raise self._error("[secret] key: not the name of a variable")
+        if not due.is_every(document.every):
+            raise self._error(f"every: cannot read {document.every!r}; allowed: {due.ALLOWED}")
+        self._choose("generate", secret.generate, "[secret] generate")
+        self._convert(secret.generate, Recipe, "[secret] generate")
+        playbook = Playbook(
+            name=document.name,
+            path=str(self._path),
+            source=self._source(secret),
+            every=document.every,
+            keep=self._seconds(document.keep, "keep"),
+            generate=secret.generate,
+            places=self._places(document.place),
+        )
+        plan.rows(playbook)  # an order that cannot work is the author's to mend, like a misspelt key
+        return playbook
+
+    def _source(self, secret: Secret) -> Source:
+        file = os.path.realpath(self._absolute(secret.file, "[secret] file"))
+        return Source(file=file, key=secret.key, identity=secret.identity, project=str(self._project))
+
+    def _places(self, tables: Sequence[dict[str, Any]]) -> tuple[Declared, ...]:
+        if not tables:
+            raise self._error("it has no [[place]]")
+        counts: Counter[str] = Counter()
+        return tuple(self._place(at, table, counts) for at, table in enumerate(tables, 1))
+
+    def _place(self, at: int, table: dict[str, Any], counts: Counter[str]) -> Declared:
+        kind = table.get("kind")
+        if not isinstance(kind, str) or kind not in PLACES:
+            said = "has no kind" if kind is None else f"unknown kind {kind!r}"
+            raise self._error(f"place {at}: {said}; allowed: {', '.join(PLACES)}")
+        where = f"place {at} ({kind})"
+        self._choose(kind, table, where)
+        place = self._convert(table, PLACES[kind], where)
+        counts[kind] += 1
+        numbered = kind if counts[kind] == 1 else f"{kind}-{counts[kind]}"
+        options = msgspec.to_builtins(place)
+        for key in PATHS:
+            if options.get(key):
+                options[key] = self._absolute(options[key], f"{where}: {key}")
+        for key in ("put", "holds"):
+            if key in options and key in table and not options[key]:
+                raise self._error(f"{where}: {key}: an empty command")
+        return Declared(
+            id=place.id or numbered,
+            kind=kind,
+            label=place.label(),
+            within=self._seconds(place.within, f"{where}: within"),
+            optional=place.optional,
+            options={key: option for key, option in options.items() if key not in ("kind", "id", "optional", "within")},
+        )
+
+    def _convert(self, table: Any, to: Any, where: str) -> Any:
+        fields = getattr(to, "__struct_fields__", None) or to.__slots__
+        unknown = sorted(set(table) - set(fields))
+        if unknown:
+            allowed = ", ".join(fields)
+            raise self._error(f"{where}{': ' if where else ''}unknown key {unknown[0]!r}; allowed: {allowed}")
+        try:
+            return msgspec.convert(table, to)
+        except msgspec.ValidationError as error:
+            said = str(error).replace("Object missing required field", "missing key")
+            raise self._error(f"{where}{': ' if where else ''}{said[0].lower()}{said[1:]}") from None
+
+    def _choose(self, table_name: str, table: Mapping[str, Any], where: str) -> None:
+        for (name, key), allowed in CHOICES.items():
+            if name == table_name and key in table and table[key] not in allowed:
+                raise self._error(f"{where}: {key}: unknown {table[key]!r}; allowed: {', '.join(allowed)}")
+
+    def _seconds(self, text: str, where: str) -> float:
+        found = due.seconds(text)
+        if not found:
+            raise self._error(f"{where}: cannot read the duration {text!r}; write a number with s, m, h, d or w")
+        return found
+
+    def _absolute(self, text: str, where: str) -> str:
+        def expanded(match: re.Match[str]) -> str:
+            if match[1] not in self._env:
+                raise self._error(f"{where}: the variable {match[1]} is not set")
+            return self._env[match[1]]
+
+        text = re.sub(r"\$\{(\w+)\}", expanded, text)
+        if text == "~" or text.startswith("~/"):
+            text = self._env.get("HOME", os.path.expanduser("~")) + text[1:]
+        return os.path.normpath(self._project / text)
+
+    def _error(self, why: str) -> PlaybookError:
+        return PlaybookError(f"cannot use {self._path}: {why}")
+

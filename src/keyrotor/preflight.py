@@ -1,0 +1,105 @@
+"""Preflight: everything that is looked at before the first effect. It changes nothing.
+
+Every place must be able to change and to change back, hold the old value or be out of sight, and the door
+must accept the old value now. Then a rotation may begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from keyrotor.core import plan
+from keyrotor.core.model import Act, Holds, Playbook, Row, Source, Value
+from keyrotor.engine import Place
+from keyrotor.errors import PlaceError, RefusedError
+from keyrotor.secret import Pair, Secret
+
+
+class World(Protocol):
+    """What preflight needs of the world."""
+
+    state: Path
+
+    @property
+    def screen(self) -> Screen: ...
+    def read_secret(self, source: Source) -> tuple[bytes, dict[str, Secret]]: ...
+    def generate(self, book: Playbook) -> tuple[Secret, str]: ...
+    def places(
+        self, rows: Sequence[Row], source: Source, prepared: Mapping[Value, bytes], folder: Path
+    ) -> Mapping[str, Place]: ...
+
+
+class Screen(Protocol):
+    """Whoever is shown what preflight finds."""
+
+    def preflight(self, playbook: Playbook, rows: Sequence[Row]) -> None: ...
+    def checked(self, row: Row, holds: Holds | None, note: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What preflight has found: a rotation may begin."""
+
+    rows: tuple[Row, ...]
+    skipped: Mapping[str, str]
+    pair: Pair
+    ciphertext: bytes
+    public: str
+
+
+def check(world: World, book: Playbook, value: Secret | None) -> Ready:
+    """Look at every place, change none. Raises RefusedError with every reason why a rotation must not begin."""
+    rows = plan.rows(book)
+    world.screen.preflight(book, rows)
+    ciphertext, values = _told_as_refusal(lambda: world.read_secret(book.source))
+    generated = (value, "") if value else world.generate(book)
+    siblings = {key: secret for key, secret in values.items() if key != book.source.key}
+    pair = Pair(values[book.source.key], generated[0], siblings)
+    places = world.places(rows, book.source, {Value.OLD: ciphertext}, world.state)
+    kept, skipped, refusals = [], {}, []
+    for row in rows:
+        holds = None if row.act is Act.RETIRE else places[row.id].holds(pair)
+        why = _why_skipped(row, holds, book.source.key)
+        reasons = [] if why else places[row.id].check(pair) or _refusals(row, holds)
+        world.screen.checked(row, holds, why or (reasons[0] if reasons else ""))
+        refusals += reasons
+        if why:
+            skipped[row.place] = why
+        else:
+            kept.append(row)
+    if refusals:
+        raise RefusedError(refusals[0] if len(refusals) == 1 else "cannot rotate:\n  " + "\n  ".join(refusals), hint=_mend(refusals))
+    return Ready(tuple(kept), skipped, pair, ciphertext, generated[1])
+
+
+def _why_skipped(row: Row, holds: Holds | None, key: str) -> str:
+    if holds is Holds.REFERS:
+        return f"refers to {key}; restart what reads it"
+    if row.optional and holds is Holds.NEITHER:
+        return "absent, or without this key"
+    return ""
+
+
+def _refusals(row: Row, holds: Holds | None) -> list[str]:
+    """Why what a place holds now forbids a rotation: it must be the old value, or be out of sight."""
+    if holds in (None, Holds.OLD) or (holds is Holds.UNKNOWN and row.act in (Act.COMMAND, Act.RESTART)):
+        return []
+    if row.act is Act.ADMIT:
+        seen = "gives no clear answer to the present key" if holds is Holds.UNKNOWN else f"accepts {holds} of the two keys"
+        return [f"cannot prove the present key at {row.label}: it {seen}"]
+    return [f"cannot rotate {row.label}: it does not hold the present value"]
+
+
+def _mend(refusals: Sequence[str]) -> str:
+    return "keyrotor repair" if any("does not hold the present value" in reason for reason in refusals) else ""
+
+
+def _told_as_refusal(read: Callable[[], tuple[bytes, dict[str, Secret]]]) -> tuple[bytes, dict[str, Secret]]:
+    """Before the first effect, what the world does not give is a reason to refuse."""
+    try:
+        return read()
+    except PlaceError as error:
+        raise RefusedError(str(error), hint=error.hint) from None

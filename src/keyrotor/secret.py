@@ -1,0 +1,50 @@
+"""A value that nobody sees.
+
+Owns: `Secret`, and the pair of them that a run moves between. Rules:
+1. Nothing shows a value: no str, repr, format, pickle, JSON, compare or hash.
+2. Only `boundary/plaintext.py` may unseal one (tests/test_architecture.py holds that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from keyrotor.core.model import Value
+
+
+class Secret:
+    """Bytes behind a seal. Made from bytes; opened by `boundary.plaintext.unseal` only."""
+
+    __slots__ = ("_sealed",)
+
+    def __init__(self, plaintext: bytes) -> None:
+        self._sealed = plaintext
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def _never(self, *_: object) -> NoReturn:
+        raise TypeError("a Secret cannot be compared, hashed, copied or serialised")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _never
+    __hash__ = __bool__ = __len__ = __iter__ = __bytes__ = _never
+    __reduce__ = __reduce_ex__ = __copy__ = __deepcopy__ = __getstate__ = _never
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two values of a run, and the other keys of the encrypted file (for the env file's check)."""
+
+    old: Secret
+    new: Secret
+    siblings: Mapping[str, Secret] = field(default_factory=dict)
+
+    def __getitem__(self, value: Value) -> Secret:
+        return self.old if value is Value.OLD else self.new
