@@ -29,7 +29,7 @@ KEPT: Mapping[Value, str] = {Value.OLD: "before.env", Value.NEW: "after.env"}  #
 class Screen(preflight.Screen, Protocol):
     """Whoever is shown what happens."""
 
-    def consents(self, book: Playbook, rows: Sequence[Row], skipped: Mapping[str, str]) -> bool:
+    def consents(self, book: Playbook, rows: Sequence[Row]) -> bool:
         """Whether the person agrees to the first effect."""
 
     def follow(self, run: Run) -> AbstractContextManager[Callable[[Run, Event], None]]:
@@ -87,7 +87,7 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
         if wish.commit:
             repository.want_nothing_else_staged()
         ready = preflight.check(world, book, wish.value)
-        if not world.screen.consents(book, ready.rows, ready.skipped):
+        if not world.screen.consents(book, ready.rows):
             return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book.name, reason="not agreed to")
         with _journal(world) as journal:
             forget_expired(world, journal)

@@ -110,8 +110,9 @@ def plan(playbook: str | None, as_json: bool) -> None:
         rows = [{"id": r.id, "kind": r.kind, "act": r.act, "label": r.label} for r in ready.rows]
         _print_json({"schema": 1, "playbook": book.name, "places": rows, "skipped": dict(ready.skipped)})
         return
-    world.screen.consents(book, ready.rows, ready.skipped)
-    console.Plain(sys.stdout, bool).say("A rotation can run. Nothing was changed.")
+    screen = console.Plain(sys.stdout)
+    screen.planned(book, ready.rows)
+    screen.say("A rotation can run. Nothing was changed.")
 
 
 @main.command()
@@ -196,9 +197,10 @@ def log(run: str | None, verify: bool, as_json: bool) -> None:
 @click.option("--keep", is_flag=True, help="Leave the lab's folder behind.")
 def demo(gateway: str, program: str | None, keep: bool) -> None:
     """A whole rotation in a throw-away lab, and one whose gateway never comes back and which rolls back."""
+    from keyrotor import shipped
     from keyrotor.demo import story
 
-    sys.exit(story.tell(gateway, program, keep))
+    sys.exit(story.tell(gateway, program, keep, shipped.rules()))
 
 
 def _world(as_json: bool, yes: bool) -> RealWorld:
@@ -208,7 +210,7 @@ def _world(as_json: bool, yes: bool) -> RealWorld:
     from keyrotor.boundary.signals import Signals
     from keyrotor.world import RealWorld
 
-    ask = (lambda _: True) if yes else _ask
+    ask = None if yes else _ask
     screen: console.Plain
     if as_json:
         screen = console.Plain(sys.stderr, ask)
@@ -227,7 +229,7 @@ def _end(report: Report, as_json: bool) -> None:
     if as_json:
         _print_json(console.as_json(report))
     else:
-        screen = console.Plain(sys.stdout, bool)
+        screen = console.Plain(sys.stdout)
         for line in console.last_word(report):
             screen.say(line)
     sys.exit(report.exit)

@@ -26,6 +26,7 @@ SYMBOLS: Mapping[Step, str] = {
     Step.FAILED: "✗",
     Step.PASSED: "–",
 }
+EXPECTED = ("written", "done", "proven")  # details that say no more than the tick does
 _ASCII = str.maketrans({"·": ".", "▸": ">", "✓": "+", "✗": "x", "–": "-", "…": "...", "→": "->"})
 
 
@@ -47,16 +48,13 @@ def doing(row: Row, value: Value) -> str:
 class Plain:
     """Lines: one for each thing that was done. For logs, pipes and timers."""
 
-    def __init__(self, out: TextIO, ask: Callable[[str], bool], *, quiet: bool = False) -> None:
+    def __init__(self, out: TextIO, ask: Callable[[str], bool] | None = None) -> None:
         self._out = out
-        self._ask = ask
-        self._quiet = quiet
+        self._ask = ask  # None: consent was given beforehand
         self._began: dict[str, float] = {}
 
     def say(self, text: str) -> None:
         """One line. A pipe that was closed stops nothing."""
-        if self._quiet:
-            return
         with suppress(OSError, ValueError):
             print(_encodable(text, self._out), file=self._out, flush=True)
 
@@ -67,13 +65,20 @@ class Plain:
         if note:
             self.say(f"  {SYMBOLS[Step.PASSED]} {row.label}: {note}")
 
-    def consents(self, book: Playbook, rows: Sequence[Row], skipped: Mapping[str, str]) -> bool:
-        restarts = [row.label for row in rows if row.act is Act.RESTART]
-        self.say(f"{book.name} will give {book.source.key} a new value:")
+    def planned(self, book: Playbook, rows: Sequence[Row]) -> None:
+        """What a rotation would do, in its order."""
+        self.say(f"{book.name} gives {book.source.key} a new value:")
         for row in rows:
             self.say(f"  {SYMBOLS[Step.PENDING]} {doing(row, Value.NEW)}")
-        away = f" {', '.join(restarts)} will be away for a few seconds." if restarts else ""
-        return self._ask(f"Every place can change, and change back.{away} Rotate now?")
+        restarts = [row.label for row in rows if row.act is Act.RESTART]
+        away = f" {', '.join(restarts)} will be away for some seconds." if restarts else ""
+        self.say(f"Every place can change, and change back.{away}")
+
+    def consents(self, book: Playbook, rows: Sequence[Row]) -> bool:
+        if self._ask is None:
+            return True
+        self.planned(book, rows)
+        return self._ask("Rotate now?")
 
     @contextmanager
     def follow(self, run: Run) -> Iterator[Callable[[Run, Event], None]]:
@@ -85,7 +90,7 @@ class Plain:
             case machine.Moving(row_id, _):
                 self._began[row_id] = time.monotonic()
             case machine.Moved(row_id, value, detail):
-                self._line(run, Step.MOVED, row_id, value, "" if detail in ("written", "done") else detail)
+                self._line(run, Step.MOVED, row_id, value, "" if detail in EXPECTED else detail)
             case machine.Failed(row_id, value, reason):
                 self._line(run, Step.FAILED, row_id, value, reason)
             case machine.Passed(row_id, value, holds):
@@ -93,11 +98,13 @@ class Plain:
             case machine.Drifted(row_id, holds):
                 self.say(f"  ! {run.plan.row(row_id).label} holds {holds} now; it is put again")
             case machine.TurnedBack(reason):
-                self.say(f"turning back: {reason.splitlines()[0]}")
+                was_told = reason.startswith(tuple(run.marks))
+                self.say("turning back" if was_told else f"turning back: {reason.splitlines()[0]}")
 
     def _line(self, run: Run, step: Step, row_id: str, value: Value, detail: str) -> None:
         began = self._began.pop(row_id, None)
-        spent = f" ({time.monotonic() - began:.1f} s)" if began else ""
+        seconds = time.monotonic() - began if began else 0.0
+        spent = f" ({seconds:.1f} s)" if seconds >= 0.1 else ""
         said = f": {detail}" if detail else ""
         self.say(f"  {SYMBOLS[step]} {doing(run.plan.row(row_id), value)}{said}{spent}")
 
@@ -105,7 +112,7 @@ class Plain:
 class Live(Plain):
     """The step list on a terminal: what is happening, since when, what comes next, how long the gateway is away."""
 
-    def __init__(self, out: TextIO, ask: Callable[[str], bool], *, colour: bool) -> None:
+    def __init__(self, out: TextIO, ask: Callable[[str], bool] | None, *, colour: bool) -> None:
         super().__init__(out, ask)
         self._colour = colour
         self._run: Run | None = None

@@ -72,7 +72,7 @@ class Command(Place, frozen=True, kw_only=True):
     holds: list[str] = []
 
     def label(self) -> str:
-        return " ".join(self.put)
+        return self.id or Path(self.put[0]).name if self.put else self.id
 
 
 PLACES: Mapping[str, type[Place]] = {
@@ -98,7 +98,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     file: str
     key: str
     identity: str = ""
-    generate: dict[str, Any] = {"kind": "token"}
+    generate: dict[str, Any] = {}
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,10 +162,12 @@ class _Reader:
         self._path = path
         self._env = env
         self._project = project_of(path.parent) or path.parent
+        self._secret_file = ""  # as it is written
 
     def playbook(self, table: dict[str, Any]) -> Playbook:
         document = self._convert(table, Document, "")
         secret = document.secret
+        self._secret_file = secret.file
         if secret.key in NEVER:
             raise self._error(f"[secret] key: {secret.key} cannot be rotated: {NEVER[secret.key]}")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", secret.key):
@@ -216,7 +218,7 @@ class _Reader:
         return Declared(
             id=place.id or numbered,
             kind=kind,
-            label=place.label(),
+            label=self._secret_file if kind == "sops-file" else place.label(),
             within=self._seconds(place.within, f"{where}: within"),
             optional=place.optional,
             options={key: option for key, option in options.items() if key not in ("kind", "id", "optional", "within")},

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from keyrotor.core import plan
 from keyrotor.core.machine import Event, Failed, Moved, Moving, Passed, Run, Step
 from keyrotor.core.model import ALREADY, Act, Outcome, Row, Value
 from keyrotor.errors import Exit
@@ -96,15 +97,17 @@ def _spent(row_id: str, timed: list[Timed]) -> float:
 
 def outage(run: Run, timed: Iterable[Timed]) -> float | None:
     """Seconds from a restart's intent to the next proof that the goal is accepted; the last such stretch."""
-    acts = {row.id: row.act for row in run.plan.rows}
+    doors = [row for row in run.plan.rows if row.act is Act.ADMIT]
+    restarts = {unit.id for door in doors if (unit := plan.unit_of(run.plan.rows, door))}
+    proofs = {door.id for door in doors}
     began: datetime | None = None
     away: float | None = None
     for at, event in timed:
-        if isinstance(event, Moving) and acts[event.row] is Act.RESTART and began is None:
+        if isinstance(event, Moving) and event.row in restarts and began is None:
             began = at
-        elif isinstance(event, Moved) and acts[event.row] is Act.RESTART and event.detail == ALREADY:
+        elif isinstance(event, Moved) and event.row in restarts and event.detail == ALREADY:
             began = None
-        elif isinstance(event, Moved) and acts[event.row] is Act.ADMIT and began:
+        elif isinstance(event, Moved) and event.row in proofs and began:
             away, began = _between(began, at), None
     return away
 

@@ -110,7 +110,7 @@ class Litellm:
         found = poll(look, is_done=Verdict.ACCEPTED.__eq__, within=self.within, every=EVERY, rest=self.rest)
         if found is not Verdict.ACCEPTED:
             raise PlaceError(f"cannot prove the {goal} key: {self._told(last)} for {self.within:g} s{self._said(began, pair)}")
-        return f"accepts the {goal} key"
+        return "proven"
 
     def _retire(self, goal: Value, pair: Pair) -> str:
         """Prove the goal accepted and the other key refused, three times, with no key and a bogus one refused too."""
@@ -135,7 +135,7 @@ class Litellm:
         within = min(self.within, CACHED)
         found = poll(look, is_done=Verdict.REFUSED.__eq__, within=within, every=EVERY, rest=self.rest)
         if found is Verdict.REFUSED:
-            return f"refuses the {goal.other} key{note}"
+            return f"proven{note}"
         how = "still accepts it" if found is Verdict.ACCEPTED else "does not answer clearly"
         raise UnprovenError(f"cannot prove the {goal.other} key dead: {self.url} {how} after {within:g} s")
 
