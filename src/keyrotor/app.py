@@ -60,7 +60,8 @@ class World(preflight.World, Protocol):
     def prepared(self, folder: Path) -> Mapping[Value, bytes]: ...
     def discard(self, folder: Path) -> None: ...
     def run_id(self) -> str: ...
-    def fingerprinter(self, journal: Journal) -> Callable[[Secret], str]: ...
+    def generate(self, book: Playbook) -> tuple[Secret, str]: ...
+    def fingerprinter(self) -> tuple[str, Callable[[Secret], str]]: ...
     def repository(self, file: Path) -> Repository: ...
     def digest(self, data: bytes) -> str: ...
 
@@ -86,13 +87,13 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
         repository = world.repository(file)
         if wish.commit:
             repository.want_nothing_else_staged()
-        ready = preflight.check(world, book, wish.value)
+        ready = preflight.check(world, book)
         if not world.screen.consents(book, ready.rows):
             return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book.name, reason="not agreed to")
         with _journal(world) as journal:
             forget_expired(world, journal)
-            run, places = _open(world, journal, book, ready, wish.reason)
-            ending = _drive(world, journal, run, places, ready.pair)
+            run, places, pair = _open(world, journal, book, ready, wish)
+            ending = _drive(world, journal, run, places, pair)
             notes = _after(repository, ending, file, wish.commit) + _hints(ready)
             return _report(journal, ending, notes)
 
@@ -101,7 +102,7 @@ def plan_rotation(world: World, name: str | None) -> tuple[Playbook, preflight.R
     """Everything a rotation does before its first effect, and nothing else."""
     book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
     _want_nothing_owed(world, Path(book.source.file))
-    return book, preflight.check(world, book, None)
+    return book, preflight.check(world, book)
 
 
 def resume(world: World, run_id: str | None, within: Mapping[str, float]) -> Report:
@@ -152,7 +153,8 @@ def forget(world: World, run_id: str | None) -> list[str]:
 def forget_expired(world: World, journal: Journal) -> None:
     """Forget the closed runs whose time to keep is over."""
     for account in journal.accounts():
-        if account.run.phase is Phase.CLOSED and world.now() - account.ended > timedelta(seconds=account.run.plan.keep):
+        age = world.now() - (account.closed or world.now())
+        if account.run.phase is Phase.CLOSED and age > timedelta(seconds=account.run.plan.keep):
             _forget(world, journal, account)
 
 
@@ -163,37 +165,37 @@ def accounts(world: World) -> list[Account]:
 
 
 def _open(
-    world: World, journal: Journal, book: Playbook, ready: preflight.Ready, reason: str
-) -> tuple[Run, Mapping[str, Place]]:
-    """Make `before`, `after` and `opened` durable, in this order."""
+    world: World, journal: Journal, book: Playbook, ready: preflight.Ready, wish: Wish
+) -> tuple[Run, Mapping[str, Place], Pair]:
+    """Choose the new value; make `before`, `after` and `opened` durable, in this order."""
     run_id = world.run_id()
     folder = journal.folder(run_id)
     _discard_unopened(world, journal)
-    prepared = _told_as_unchanged(lambda: world.prepare(book.source, ready.ciphertext, ready.pair, folder))
-    fingerprint = world.fingerprinter(journal)
+    new, public = (wish.value, "") if wish.value else world.generate(book)
+    pair = replace(ready.pair, new=new)
+    fingerprint_key, fingerprint = world.fingerprinter()
+    try:
+        prepared = world.prepare(book.source, ready.ciphertext, pair, folder)
+    except KeyrotorError:
+        world.discard(folder)
+        raise
     opened = machine.Opened(
         Plan(
             run=run_id,
             playbook=book.name,
             source=book.source,
             rows=ready.rows,
-            fingerprints={value: fingerprint(ready.pair[value]) for value in Value},
+            fingerprints={value: fingerprint(pair[value]) for value in Value},
+            fingerprint_key=fingerprint_key,
             ciphertexts={value: world.digest(data) for value, data in prepared.items()},
             skipped=ready.skipped,
-            reason=reason,
-            public=ready.public,
+            reason=wish.reason,
+            public=public,
             keep=book.keep,
         )
     )
     journal.append(run_id, opened, world.now())
-    return machine.fold([opened]), world.places(ready.rows, book.source, prepared, folder)
-
-
-def _told_as_unchanged(prepare: Callable[[], Mapping[Value, bytes]]) -> Mapping[Value, bytes]:
-    try:
-        return prepare()
-    except PlaceError as error:
-        raise KeyrotorError(f"{error}; nothing was changed", hint=error.hint) from None
+    return machine.fold([opened]), world.places(ready.rows, book.source, prepared, folder), pair
 
 
 def _discard_unopened(world: World, journal: Journal) -> None:
@@ -231,6 +233,8 @@ def _go_on(
         account = journal.account(account.id)  # again, now that nobody else can change it
         folder = journal.folder(account.id)
         prepared, pair = _reopened(world, account, folder)
+        if unknown := within.keys() - {row.place for row in account.run.plan.rows}:
+            raise UsageError(f"cannot set {unknown.pop()}.within: run {account.id} has no such place")
         rows = [replace(row, within=within.get(row.place, row.within)) for row in account.run.plan.rows]
         places = world.places(rows, source, prepared, folder)
         event = begin(account.run)
@@ -297,9 +301,10 @@ def _two_ways(run: str) -> str:
 def _last_rotated(world: World, book: Playbook) -> datetime | None:
     done = (Outcome.ROTATED, Outcome.OLD_ALIVE)
     ends = [
-        account.ended.astimezone()
+        account.closed.astimezone()
         for account in accounts(world)
-        if account.run.outcome in done and account.run.plan.source.file == book.source.file
+        if account.closed and account.run.outcome in done
+        and account.run.plan.source.file == book.source.file
         and account.run.plan.source.key == book.source.key
     ]
     return ends[-1] if ends else None

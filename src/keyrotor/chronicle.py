@@ -66,8 +66,8 @@ def _age(account: Account, now: datetime) -> dict[str, Any]:
         "playbook": plan.playbook,
         "run": account.id,
         "outcome": str(account.run.outcome),
-        "rotated": account.ended.isoformat(),
-        "age_seconds": (now - account.ended).total_seconds(),
+        "rotated": _closed(account).isoformat(),
+        "age_seconds": (now - _closed(account)).total_seconds(),
         "fingerprint": plan.fingerprints[Value.NEW],
         "tasks": dict(account.run.tasks),
     }
@@ -76,8 +76,12 @@ def _age(account: Account, now: datetime) -> dict[str, Any]:
 def _age_line(account: Account, now: datetime) -> str:
     plan = account.run.plan
     proof = "old key proven dead" if account.run.outcome is Outcome.ROTATED else "OLD KEY NOT PROVEN DEAD"
-    when = f"{account.ended.astimezone():%Y-%m-%d %H:%M}"
-    return f"{plan.source.key}: {ago(now - account.ended)} old, {proof} {when}, run {account.id} ({plan.playbook})"
+    when = f"{_closed(account).astimezone():%Y-%m-%d %H:%M}"
+    return f"{plan.source.key}: {ago(now - _closed(account))} old, {proof} {when}, run {account.id} ({plan.playbook})"
+
+
+def _closed(account: Account) -> datetime:
+    return account.closed or account.opened
 
 
 def ago(span: timedelta) -> str:
@@ -112,7 +116,7 @@ def _run_data(account: Account) -> dict[str, Any]:
         "run": account.id,
         "playbook": plan.playbook,
         "opened": account.opened.isoformat(),
-        "ended": None if account.run.is_owed else account.ended.isoformat(),
+        "closed": account.closed.isoformat() if account.closed else None,
         "outcome": str(account.run.outcome or _state(account)),
         "why": plan.reason,
         "reason": account.run.reason,

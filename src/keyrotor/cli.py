@@ -34,6 +34,11 @@ class Commands(click.Group):
         except InterruptedRun as asked:
             _tell(KeyrotorError(f"interrupted by {asked} before the first effect; nothing was changed"), ctx.meta.get("json", False))
             ctx.exit(Exit.FAILED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # its text may hold anything, so only its kind and place are told
+            _tell(_internal(error), ctx.meta.get("json", False))
+            ctx.exit(Exit.FAILED)
 
 
 def _tell(error: KeyrotorError, as_json: bool) -> None:
@@ -47,6 +52,14 @@ def _tell(error: KeyrotorError, as_json: bool) -> None:
         outcomes = {RefusedError: Outcome.REFUSED, BusyError: Outcome.BUSY, OwedError: Outcome.INTERRUPTED}
         outcome = next((found for kind, found in outcomes.items() if isinstance(error, kind)), Outcome.NOTHING_CHANGED)
         _print_json(console.as_json(Report(outcome, error.exit, reason=str(error))))
+
+
+def _internal(error: Exception) -> KeyrotorError:
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
+    return KeyrotorError(f"internal error: {type(error).__name__}{where}", hint="keyrotor status  (is a run owed?)")
 
 
 def _as_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
@@ -207,9 +220,11 @@ def _world(as_json: bool, yes: bool) -> RealWorld:
     from pathlib import Path
 
     from keyrotor import console
+    from keyrotor.boundary.process import keep_out_of_core_dumps
     from keyrotor.boundary.signals import Signals
     from keyrotor.world import RealWorld
 
+    keep_out_of_core_dumps()
     ask = None if yes else _ask
     screen: console.Plain
     if as_json:
@@ -232,13 +247,16 @@ def _end(report: Report, as_json: bool) -> None:
         screen = console.Plain(sys.stdout)
         for line in console.last_word(report):
             screen.say(line)
+    console.hang_up()
     sys.exit(report.exit)
 
 
 def _print_json(found: object) -> None:
     import json
 
-    click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    from keyrotor import console
+
+    console.Plain(sys.stdout).say(json.dumps(found, ensure_ascii=False, indent=2))
 
 
 def _is_interactive() -> bool:

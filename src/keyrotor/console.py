@@ -5,11 +5,13 @@ A screen is fed the same events as the journal, so the two cannot differ. A clos
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from keyrotor.core import machine
 from keyrotor.core.machine import Event, Phase, Run, Step
@@ -45,6 +47,33 @@ def doing(row: Row, value: Value) -> str:
             return f"write {row.label}"
 
 
+class Deaf(io.TextIOBase):
+    """A stream whose reader may leave: a closed pipe or a terminal that hung up stops nothing."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__()
+        self._out = out
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._out.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._out.flush()
+
+    def isatty(self) -> bool:
+        return self._out.isatty()
+
+    def fileno(self) -> int:
+        return self._out.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._out.encoding
+
+
 class Plain:
     """Lines: one for each thing that was done. For logs, pipes and timers."""
 
@@ -55,8 +84,7 @@ class Plain:
 
     def say(self, text: str) -> None:
         """One line. A pipe that was closed stops nothing."""
-        with suppress(OSError, ValueError):
-            print(_encodable(text, self._out), file=self._out, flush=True)
+        print(_encodable(text, self._out), file=Deaf(self._out), flush=True)
 
     def preflight(self, playbook: Playbook, rows: Sequence[Row]) -> None:
         self.say(f"{playbook.name}: looking at {len({row.place for row in rows})} places")
@@ -127,7 +155,7 @@ class Live(Plain):
         from rich.live import Live as RichLive
 
         self._run = run
-        console = Console(file=self._out, no_color=not self._colour, highlight=False)
+        console = Console(file=cast("IO[str]", Deaf(self._out)), no_color=not self._colour, highlight=False)
         with RichLive(console=console, refresh_per_second=8, get_renderable=self._table, redirect_stdout=False):
             yield self._noted
 
@@ -291,7 +319,15 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def error(text: str, hint: str = "") -> None:
     """A failure, on stderr."""
-    with suppress(OSError, ValueError):
-        print(_encodable(f"keyrotor: {text}", sys.stderr), file=sys.stderr)
-        if hint:
-            print(_encodable(f"hint: {hint}", sys.stderr), file=sys.stderr)
+    err = Plain(sys.stderr)
+    err.say(f"keyrotor: {text}")
+    if hint:
+        err.say(f"hint: {hint}")
+
+
+def hang_up() -> None:
+    """Before the exit: a reader that left must not change the exit code when Python flushes for the last time."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -79,9 +79,11 @@ class Engine:
                 self._stop.raise_if_asked()
                 self._carry_out(move)
             except InterruptedRun as asked:
-                if self._stop.must_stop_now or not decide.may_turn_back(self._run):
-                    return Ending(self._run, Outcome.INTERRUPTED, f"interrupted by {asked}")
-                self._emit(machine.TurnedBack(f"interrupted by {asked}"))
+                reason = f"interrupted by {asked}"
+                if decide.may_turn_back(self._run) and not self._stop.must_stop_now:
+                    self._emit(machine.TurnedBack(reason))
+                elif self._run.goal is Value.NEW or self._stop.must_stop_now:
+                    return Ending(self._run, Outcome.INTERRUPTED, reason)
         return Ending(self._run, self._run.outcome or Outcome.INTERRUPTED, self._run.reason)
 
     def _carry_out(self, move: decide.Move) -> None:

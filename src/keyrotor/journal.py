@@ -30,7 +30,6 @@ CREATE TABLE events (
     chain TEXT NOT NULL
 ) STRICT;
 CREATE INDEX events_of_run ON events (run);
-CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
 """
 _KINDS = {kind: name for name, kind in EVENTS.items()}
 _COLUMNS = "seq, run, at, kind, data, chain"
@@ -69,8 +68,10 @@ class Account:
         return self.entries[0].at
 
     @property
-    def ended(self) -> datetime:
-        return self.entries[-1].at
+    def closed(self) -> datetime | None:
+        """When the run came to its present end; None while it is owed."""
+        ends = [entry.at for entry in self.entries if entry.kind == "closed"]
+        return ends[-1] if ends and not self.run.is_owed else None
 
 
 class Journal:
@@ -103,6 +104,13 @@ class Journal:
         if not files.exists(path):
             return None
         journal = cls(state, _connected(f"file:{_quoted(path)}?mode=ro"))
+        try:
+            journal._version()
+        except sqlite3.OperationalError:
+            if not files.exists(state / f"{_FILE}-journal"):
+                raise JournalError(f"cannot read the record in {state}") from None
+            # A writer was killed in mid-write. Only a writer may mend that, and nobody may be kept from reading.
+            journal = cls(state, _connected(f"file:{_quoted(path)}?mode=rw"))
         journal._want_version()
         return journal
 
@@ -119,16 +127,6 @@ class Journal:
             row = (seq, run, at.isoformat(), kind, data)
             values = (*row, _chained(chain, *row))
             self._database.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
-
-    def note(self, name: str) -> str:
-        """A fact about the record itself, such as where the fingerprint key lives; "" if none is noted."""
-        with self._telling("read"):
-            row = self._database.execute("SELECT text FROM notes WHERE name = ?", (name,)).fetchone()
-        return str(row[0]) if row else ""
-
-    def write_note(self, name: str, text: str) -> None:
-        with self._telling("write"), self._database:
-            self._database.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
 
     def account(self, run: str) -> Account:
         """The run of that id, or that it begins with. Raises UsageError for none or several."""

@@ -26,7 +26,7 @@ class World(Protocol):
     @property
     def screen(self) -> Screen: ...
     def read_secret(self, source: Source) -> tuple[bytes, dict[str, Secret]]: ...
-    def generate(self, book: Playbook) -> tuple[Secret, str]: ...
+    def decoy(self) -> Secret: ...
     def places(
         self, rows: Sequence[Row], source: Source, prepared: Mapping[Value, bytes], folder: Path
     ) -> Mapping[str, Place]: ...
@@ -45,25 +45,24 @@ class Ready:
 
     rows: tuple[Row, ...]
     skipped: Mapping[str, str]
-    pair: Pair
+    pair: Pair  # its new value is the decoy
     ciphertext: bytes
-    public: str
 
 
-def check(world: World, book: Playbook, value: Secret | None) -> Ready:
-    """Look at every place, change none. Raises RefusedError with every reason why a rotation must not begin."""
+def check(world: World, book: Playbook) -> Ready:
+    """Look at every place, change none. Raises RefusedError with every reason why a rotation must not begin.
+
+    It looks with a decoy in the new value's stead: the real one is not shown to a door before the run is opened.
+    """
     rows = plan.rows(book)
     world.screen.preflight(book, rows)
     ciphertext, values = _told_as_refusal(lambda: world.read_secret(book.source))
-    generated = (value, "") if value else world.generate(book)
     siblings = {key: secret for key, secret in values.items() if key != book.source.key}
-    pair = Pair(values[book.source.key], generated[0], siblings)
+    pair = Pair(values[book.source.key], world.decoy(), siblings)
     places = world.places(rows, book.source, {Value.OLD: ciphertext}, world.state)
     kept, skipped, refusals = [], {}, []
     for row in rows:
-        holds = None if row.act is Act.RETIRE else places[row.id].holds(pair)
-        why = _why_skipped(row, holds, book.source.key)
-        reasons = [] if why else places[row.id].check(pair) or _refusals(row, holds)
+        holds, why, reasons = _looked(row, places[row.id], pair, book.source.key)
         world.screen.checked(row, holds, why or (reasons[0] if reasons else ""))
         refusals += reasons
         if why:
@@ -72,7 +71,19 @@ def check(world: World, book: Playbook, value: Secret | None) -> Ready:
             kept.append(row)
     if refusals:
         raise RefusedError(refusals[0] if len(refusals) == 1 else "cannot rotate:\n  " + "\n  ".join(refusals), hint=_mend(refusals))
-    return Ready(tuple(kept), skipped, pair, ciphertext, generated[1])
+    return Ready(tuple(kept), skipped, pair, ciphertext)
+
+
+def _looked(row: Row, place: Place, pair: Pair, key: str) -> tuple[Holds | None, str, list[str]]:
+    """What the place holds, why it is skipped, why it forbids a rotation. A door that fails its check (another
+    process has the port, say) is shown no key."""
+    holds = place.holds(pair) if row.act is Act.FILE else None
+    if why := _why_skipped(row, holds, key):
+        return holds, why, []
+    reasons = place.check(pair)
+    if not reasons and row.act not in (Act.FILE, Act.RETIRE):
+        holds = place.holds(pair)
+    return holds, "", reasons or _refusals(row, holds)
 
 
 def _why_skipped(row: Row, holds: Holds | None, key: str) -> str:

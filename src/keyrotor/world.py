@@ -19,7 +19,6 @@ from keyrotor.core import plan
 from keyrotor.core.model import Act, Playbook, Row, Source, Value
 from keyrotor.engine import Place
 from keyrotor.errors import RefusedError
-from keyrotor.journal import Journal
 from keyrotor.places.client_file import ClientFile, format_of
 from keyrotor.places.command import Command
 from keyrotor.places.env_file import EnvFile
@@ -64,6 +63,8 @@ class RealWorld:
 
     def prepare(self, source: Source, ciphertext: bytes, pair: Pair, folder: Path) -> Mapping[Value, bytes]:
         """Make `before` and `after` durable in the run's folder."""
+        if plaintext.are_same(pair.old, pair.new):
+            raise RefusedError(f"cannot rotate {source.key}: the value given is the present one")
         files.make_folder(folder)
         files.create(folder / KEPT[Value.OLD], ciphertext)
         after = self._encrypted(source).amended(ciphertext, pair.new, folder / "working.env")
@@ -77,6 +78,9 @@ class RealWorld:
     def discard(self, folder: Path) -> None:
         files.remove_folder(folder)
 
+    def decoy(self) -> Secret:
+        return Secret(generate.bogus_key())
+
     def generate(self, book: Playbook) -> tuple[Secret, str]:
         made = generate.new_value(generate.Recipe(**book.generate), self.now())
         return made.secret, made.public
@@ -84,10 +88,9 @@ class RealWorld:
     def run_id(self) -> str:
         return generate.new_run_id()
 
-    def fingerprinter(self, journal: Journal) -> Callable[[Secret], str]:
-        key, home = keychain.fingerprint_key(self.state, generate.new_key(), journal.note("fingerprint-key"))
-        journal.write_note("fingerprint-key", home)
-        return lambda secret: plaintext.fingerprint(key, secret)
+    def fingerprinter(self) -> tuple[str, Callable[[Secret], str]]:
+        key = keychain.fingerprint_key(self.state, generate.new_key())
+        return plaintext.key_name(key), lambda secret: plaintext.fingerprint(key, secret)
 
     def repository(self, file: Path) -> Git:
         return Git(self._processes, self.env, file)

@@ -31,7 +31,7 @@ class Git:
 
     def want_nothing_else_staged(self) -> None:
         """Raises RefusedError where a commit would meet somebody's work in progress."""
-        code, out = self._git("diff", "--cached", "--name-only")
+        code, out = self._git("diff", "--cached", "--name-only", "--", ":/", f":(exclude){self._file.name}")
         if code:
             raise RefusedError(f"cannot commit {self._file}: it is not in a git repository")
         if out.strip():

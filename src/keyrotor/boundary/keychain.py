@@ -13,33 +13,23 @@ from pathlib import Path
 
 from keyrotor.boundary import files
 from keyrotor.boundary.sops import Identity
-from keyrotor.errors import JournalError, PlaybookError
+from keyrotor.errors import PlaybookError
 
 SERVICE = "keyrotor"
 _USER = "fingerprint-key"
 _FILE = "fingerprint.key"
 
 
-def fingerprint_key(state: Path, fresh: bytes, home: str) -> tuple[bytes, str]:
-    """The key and where it lives (`file` or `keyring`).
-
-    `fresh` becomes the key where there is none yet. `home` is where the record says it lives, or "".
-    Raises JournalError when the record says `keyring` and none answers now.
-    """
+def fingerprint_key(state: Path, fresh: bytes) -> bytes:
+    """The key that fingerprints are made with; `fresh` becomes it where there is none yet. Raises PlaceError."""
     path = state / _FILE
     if files.exists(path):
-        return bytes.fromhex(files.look(path).data.decode().strip()), "file"
+        return bytes.fromhex(files.look(path).data.decode().strip())
     if stored := _from_keyring():
-        return stored, "keyring"
-    if home == "keyring":
-        raise JournalError(
-            "cannot read the fingerprint key: the record says it is in the OS keyring, and no keyring answers here",
-            hint=f"keyring get {SERVICE} {_USER} > {path} && chmod 600 {path}  (in a session where the keyring answers)",
-        )
-    if _to_keyring(fresh):
-        return fresh, "keyring"
-    files.create(path, fresh.hex().encode() + b"\n")
-    return fresh, "file"
+        return stored
+    if not _to_keyring(fresh):
+        files.create(path, fresh.hex().encode() + b"\n")
+    return fresh
 
 
 def identity(source: str, project: Path) -> Identity | None:

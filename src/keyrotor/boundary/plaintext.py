@@ -48,6 +48,11 @@ def fingerprint(key: bytes, secret: Secret) -> str:
     return hmac.new(key, unseal(secret), hashlib.sha256).hexdigest()[:12]
 
 
+def key_name(key: bytes) -> str:
+    """What tells one fingerprint key from another, and nothing else of it."""
+    return hashlib.sha256(b"keyrotor fingerprint key\0" + key).hexdigest()[:8]
+
+
 def redacted(text: bytes, pair: Pair) -> bytes:
     """The text without either value, or a piece of one that is long enough to be told (8 bytes)."""
     for secret in (pair.old, pair.new, *pair.siblings.values()):

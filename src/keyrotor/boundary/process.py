@@ -97,6 +97,14 @@ class Processes:
             raise
 
 
+def keep_out_of_core_dumps() -> None:
+    """A crash of this process must not write its memory, and both values in it, to a disk."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
 def _end_group(pid: int) -> None:
     """The child led its own session, so its group is all that it started."""
     try:

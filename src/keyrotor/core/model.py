@@ -140,7 +140,8 @@ class Plan:
     playbook: str  # its name
     source: Source
     rows: tuple[Row, ...]
-    fingerprints: Mapping[Value, str]  # keyed
+    fingerprints: Mapping[Value, str]
+    fingerprint_key: str  # names the key they were made with: only those of one key can be compared
     ciphertexts: Mapping[Value, str]  # SHA-256 of the prepared files, so that a resume can trust them
     skipped: Mapping[str, str] = field(default_factory=dict)  # place id -> why (an optional place that is absent)
     reason: str = ""

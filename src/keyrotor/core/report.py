@@ -113,4 +113,4 @@ def outage(run: Run, timed: Iterable[Timed]) -> float | None:
 
 
 def _between(one: datetime, other: datetime) -> float:
-    return round((other - one).total_seconds(), 3)
+    return round(max(0.0, (other - one).total_seconds()), 3)  # a clock may be set back in mid-run
