@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
-from keyrotor.core import machine
+from keyrotor.core import machine, plan
 from keyrotor.core.machine import Event, Phase, Run, Step
 from keyrotor.core.model import ALREADY, Act, Holds, Outcome, Playbook, Row, Value
 from keyrotor.core.report import Report
@@ -98,8 +98,7 @@ class Plain:
         self.say(f"{book.name} gives {book.source.key} a new value:")
         for row in rows:
             self.say(f"  {SYMBOLS[Step.PENDING]} {doing(row, Value.NEW)}")
-        restarts = [row.label for row in rows if row.act is Act.RESTART]
-        away = f" {', '.join(restarts)} will be away for some seconds." if restarts else ""
+        away = " The gateway will be away for some seconds." if plan.restarts(rows) else ""
         self.say(f"Every place can change, and change back.{away}")
 
     def consents(self, book: Playbook, rows: Sequence[Row]) -> bool:
@@ -146,6 +145,7 @@ class Live(Plain):
         self._run: Run | None = None
         self._since: dict[str, float] = {}
         self._spent: dict[str, float] = {}
+        self._restarts: frozenset[str] = frozenset()
         self._away: float | None = None
         self._back: float | None = None
 
@@ -154,7 +154,7 @@ class Live(Plain):
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self._run = run
+        self._run, self._restarts = run, plan.restarts(run.plan.rows)
         console = Console(file=cast("IO[str]", Deaf(self._out)), no_color=not self._colour, highlight=False)
         with RichLive(console=console, refresh_per_second=8, get_renderable=self._table, redirect_stdout=False):
             yield self._noted
@@ -164,7 +164,7 @@ class Live(Plain):
         match event:
             case machine.Moving(row_id, _):
                 self._since[row_id] = now
-                if run.plan.row(row_id).act is Act.RESTART and self._away is None:
+                if row_id in self._restarts and self._away is None:
                     self._away, self._back = now, None
             case machine.Moved(row_id, _, detail):
                 self._spent[row_id] = now - self._since.get(row_id, now)
@@ -176,7 +176,7 @@ class Live(Plain):
         self._run = run
 
     def _seen_moved(self, row: Row, detail: str, now: float) -> None:
-        if row.act is Act.RESTART and detail == ALREADY:
+        if row.id in self._restarts and detail == ALREADY:
             self._away = None
         elif row.act is Act.ADMIT and self._away is not None and self._back is None:
             self._back = now - self._away

@@ -67,7 +67,8 @@ class RealWorld:
             raise RefusedError(f"cannot rotate {source.key}: the value given is the present one")
         files.make_folder(folder)
         files.create(folder / KEPT[Value.OLD], ciphertext)
-        after = self._encrypted(source).amended(ciphertext, pair.new, folder / "working.env")
+        known = {**pair.siblings, source.key: pair.old}
+        after = self._encrypted(source).amended(ciphertext, pair.new, folder / "working.env", known)
         files.create(folder / KEPT[Value.NEW], after)
         files.remove(folder / "working.env")
         return {Value.OLD: ciphertext, Value.NEW: after}

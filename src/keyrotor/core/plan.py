@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from keyrotor.core.model import Act, Declared, Playbook, Row
 from keyrotor.errors import PlaybookError
@@ -78,6 +78,12 @@ def _want_files_above(where: str, unit: Declared, below: tuple[Declared, ...]) -
     for declared in below:
         if declared.kind == "env-file":
             raise PlaybookError(f"{where}: place {declared.id} stands after {unit.id}, which reads it when it starts")
+
+
+def restarts(all_rows: Sequence[Row]) -> frozenset[str]:
+    """The rows by whose put a door goes away until it is proven again."""
+    units = (unit_of(all_rows, row) for row in all_rows if row.act is Act.ADMIT)
+    return frozenset(unit.id for unit in units if unit)
 
 
 def unit_of(playbook_rows: Iterable[Row], door: Row) -> Row | None:

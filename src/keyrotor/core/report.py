@@ -97,9 +97,8 @@ def _spent(row_id: str, timed: list[Timed]) -> float:
 
 def outage(run: Run, timed: Iterable[Timed]) -> float | None:
     """Seconds from a restart's intent to the next proof that the goal is accepted; the last such stretch."""
-    doors = [row for row in run.plan.rows if row.act is Act.ADMIT]
-    restarts = {unit.id for door in doors if (unit := plan.unit_of(run.plan.rows, door))}
-    proofs = {door.id for door in doors}
+    restarts = plan.restarts(run.plan.rows)
+    proofs = {row.id for row in run.plan.rows if row.act is Act.ADMIT}
     began: datetime | None = None
     away: float | None = None
     for at, event in timed:

@@ -49,15 +49,14 @@ class Encrypted:
         """Every value in a copy of the file."""
         return self.sops.decrypt(copy, self.project, self.path)
 
-    def amended(self, data: bytes, secret: Secret, copy: Path) -> bytes:
+    def amended(self, data: bytes, secret: Secret, copy: Path, known: Mapping[str, Secret] | None = None) -> bytes:
         """The ciphertext `data` with the secret under the key, proven to differ in nothing else.
 
-        `copy` is where sops may work. Raises PlaceError.
+        `copy` is where sops may work; `known` is what `data` holds, if that is known already. Raises PlaceError.
         """
-        if files.exists(copy):
-            files.remove(copy)
+        files.remove(copy)
         files.create(copy, data)
-        before = self.values_of(copy)
+        before = known or self.values_of(copy)
         self.sops.set_value(copy, self.key, secret, self.project, self.path)
         amended, after = files.look(copy).data, self.values_of(copy)
         if changed := encrypted_dotenv.others_changed(data, amended, self.key):
