@@ -40,7 +40,9 @@ def status(accounts: Sequence[Account], now: datetime) -> Told:
     text = [line for account in owed for line in _owed_lines(account)]
     text += [_age_line(account, now) for account in last.values()]
     data = {
-        "owed": [{"run": a.id, "state": _state(a), "goal": str(a.run.goal), "playbook": a.run.plan.playbook} for a in owed],
+        "owed": [
+            {"run": a.id, "state": _state(a), "goal": str(a.run.goal), "playbook": a.run.plan.playbook} for a in owed
+        ],
         "keys": [_age(account, now) for account in last.values()],
     }
     return Told(tuple(text) or ("nothing is owed; no key was rotated here yet",), data)
@@ -101,11 +103,11 @@ def log(accounts: Sequence[Account], run: str | None) -> Told:
         return Told(tuple(map(_run_line, accounts)) or ("the record is empty",), {"runs": runs})
     found = [account for account in accounts if account.id.startswith(run)]
     if len(found) != 1:
-        raise UsageError(f"cannot find run {run}: {'no such run' if not found else 'several begin with it'}", hint="keyrotor log")
+        raise UsageError(
+            f"cannot find run {run}: {'no such run' if not found else 'several begin with it'}", hint="keyrotor log"
+        )
     account = found[0]
-    events = [
-        {"seq": e.seq, "at": e.at.isoformat(), "event": e.kind, "detail": _detail(e)} for e in account.entries
-    ]
+    events = [{"seq": e.seq, "at": e.at.isoformat(), "event": e.kind, "detail": _detail(e)} for e in account.entries]
     return Told(tuple(_entry_line(entry) for entry in account.entries), {**_run_data(account), "events": events})
 
 
@@ -128,7 +130,9 @@ def _run_data(account: Account) -> dict[str, Any]:
 def _run_line(account: Account) -> str:
     outcome = account.run.outcome or _state(account)
     why = f"  {account.run.plan.reason}" if account.run.plan.reason else ""
-    return f"{account.id}  {account.opened.astimezone():%Y-%m-%d %H:%M}  {outcome:<12}  {account.run.plan.playbook}{why}"
+    return (
+        f"{account.id}  {account.opened.astimezone():%Y-%m-%d %H:%M}  {outcome:<12}  {account.run.plan.playbook}{why}"
+    )
 
 
 def _entry_line(entry: Entry) -> str:

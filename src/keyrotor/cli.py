@@ -32,11 +32,14 @@ class Commands(click.Group):
             _tell(error, ctx.meta.get("json", False))
             ctx.exit(error.exit)
         except InterruptedRun as asked:
-            _tell(KeyrotorError(f"interrupted by {asked} before the first effect; nothing was changed"), ctx.meta.get("json", False))
+            _tell(
+                KeyrotorError(f"interrupted by {asked} before the first effect; nothing was changed"),
+                ctx.meta.get("json", False),
+            )
             ctx.exit(Exit.FAILED)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception as error:  # its text may hold anything, so only its kind and place are told
+        except Exception as error:  # noqa: BLE001  its text may hold anything, so only its kind and place are told
             _tell(_internal(error), ctx.meta.get("json", False))
             ctx.exit(Exit.FAILED)
 
@@ -67,7 +70,9 @@ def _as_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
     return value
 
 
-json_option = click.option("--json", "as_json", is_flag=True, callback=_as_json, help="Print one JSON object on stdout.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=_as_json, help="Print one JSON object on stdout."
+)
 yes_option = click.option("--yes", is_flag=True, help="Do not ask before the first effect.")
 playbook_argument = click.argument("playbook", required=False)
 
@@ -115,7 +120,7 @@ def rotate(
 @json_option
 def plan(playbook: str | None, as_json: bool) -> None:
     """Show what a rotation would do, after the same preflight. Touches nothing."""
-    from keyrotor import app, console
+    from keyrotor import app, screen
 
     world = _world(as_json, True)
     book, ready = app.plan_rotation(world, playbook)
@@ -123,9 +128,9 @@ def plan(playbook: str | None, as_json: bool) -> None:
         rows = [{"id": r.id, "kind": r.kind, "act": r.act, "label": r.label} for r in ready.rows]
         _print_json({"schema": 1, "playbook": book.name, "places": rows, "skipped": dict(ready.skipped)})
         return
-    screen = console.Plain(sys.stdout)
-    screen.planned(book, ready.rows)
-    screen.say("A rotation can run. Nothing was changed.")
+    out = screen.Plain(sys.stdout)
+    out.planned(book, ready.rows)
+    out.say("A rotation can run. Nothing was changed.")
 
 
 @main.command()
@@ -134,10 +139,10 @@ def plan(playbook: str | None, as_json: bool) -> None:
 @json_option
 def resume(run: str | None, settings: tuple[str, ...], as_json: bool) -> None:
     """Finish the run that is owed, in its present direction."""
-    from keyrotor import app
+    from keyrotor import runs
 
     within = dict(_within(setting) for setting in settings)
-    _end(app.resume(_world(as_json, True), run, within), as_json)
+    _end(runs.resume(_world(as_json, True), run, within), as_json)
 
 
 @main.command()
@@ -146,13 +151,13 @@ def resume(run: str | None, settings: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def rollback(run: str | None, yes: bool, as_json: bool) -> None:
     """End all old: an owed run without asking, or the newest closed RUN by name."""
-    from keyrotor import app
+    from keyrotor import runs
 
     def consents(account: Account) -> bool:
         _want_consent(yes or _is_interactive(), f"keyrotor rollback {account.id} --yes")
         return yes or _ask(f"Run {account.id} ended {account.run.outcome}. Put the former key back everywhere?")
 
-    _end(app.rollback(_world(as_json, True), run, consents), as_json)
+    _end(runs.rollback(_world(as_json, True), run, consents), as_json)
 
 
 @main.command()
@@ -161,18 +166,18 @@ def rollback(run: str | None, yes: bool, as_json: bool) -> None:
 @json_option
 def abandon(run: str, reason: str, as_json: bool) -> None:
     """Close a stuck RUN as it is, after a person has mended it."""
-    from keyrotor import app
+    from keyrotor import runs
 
-    _end(app.abandon(_world(as_json, True), run, reason), as_json)
+    _end(runs.abandon(_world(as_json, True), run, reason), as_json)
 
 
 @main.command()
 @click.argument("run", required=False)
 def forget(run: str | None) -> None:
     """Drop the former value's ciphertext of a closed RUN, or of every closed run."""
-    from keyrotor import app
+    from keyrotor import runs
 
-    forgotten = app.forget(_world(False, True), run)
+    forgotten = runs.forget(_world(False, True), run)
     click.echo(f"forgotten: {', '.join(forgotten)}" if forgotten else "nothing to forget")
 
 
@@ -180,10 +185,10 @@ def forget(run: str | None) -> None:
 @json_option
 def status(as_json: bool) -> None:
     """Stuck and owed runs first, then the age of every key."""
-    from keyrotor import app, chronicle
+    from keyrotor import chronicle, runs
 
     world = _world(as_json, True)
-    found = chronicle.status(app.accounts(world), world.now())
+    found = chronicle.status(runs.accounts(world), world.now())
     _print_json(found.as_json()) if as_json else click.echo("\n".join(found.lines()))
 
 
@@ -193,12 +198,12 @@ def status(as_json: bool) -> None:
 @json_option
 def log(run: str | None, verify: bool, as_json: bool) -> None:
     """The record: every run, or every event of one RUN."""
-    from keyrotor import app, chronicle
+    from keyrotor import chronicle, runs
 
     world = _world(as_json, True)
     if verify:
-        app.verify(world)
-    found = chronicle.log(app.accounts(world), run)
+        runs.verify(world)
+    found = chronicle.log(runs.accounts(world), run)
     _print_json(found.as_json()) if as_json else click.echo("\n".join(found.lines()))
     if verify and not as_json:
         click.echo("the record is whole: every entry follows from the one before it")
@@ -219,34 +224,34 @@ def demo(gateway: str, program: str | None, keep: bool) -> None:
 def _world(as_json: bool, yes: bool) -> RealWorld:
     from pathlib import Path
 
-    from keyrotor import console
+    from keyrotor import console, screen
     from keyrotor.boundary.process import keep_out_of_core_dumps
     from keyrotor.boundary.signals import Signals
     from keyrotor.world import RealWorld
 
     keep_out_of_core_dumps()
     ask = None if yes else _ask
-    screen: console.Plain
+    shown: screen.Plain
     if as_json:
-        screen = console.Plain(sys.stderr, ask)
+        shown = screen.Plain(sys.stderr, ask)
     elif console.is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb":
-        screen = console.Live(sys.stdout, ask, colour="NO_COLOR" not in os.environ)
+        shown = screen.Live(sys.stdout, ask, colour="NO_COLOR" not in os.environ)
     else:
-        screen = console.Plain(sys.stdout, ask)
-    stop = Signals(screen.say)
+        shown = screen.Plain(sys.stdout, ask)
+    stop = Signals(shown.say)
     stop.listen()
-    return RealWorld(dict(os.environ), Path.cwd(), screen, stop)
+    return RealWorld(dict(os.environ), Path.cwd(), shown, stop)
 
 
 def _end(report: Report, as_json: bool) -> None:
-    from keyrotor import console
+    from keyrotor import console, screen
 
     if as_json:
         _print_json(console.as_json(report))
     else:
-        screen = console.Plain(sys.stdout)
+        out = screen.Plain(sys.stdout)
         for line in console.last_word(report):
-            screen.say(line)
+            out.say(line)
     console.hang_up()
     sys.exit(report.exit)
 
@@ -254,9 +259,9 @@ def _end(report: Report, as_json: bool) -> None:
 def _print_json(found: object) -> None:
     import json
 
-    from keyrotor import console
+    from keyrotor import screen
 
-    console.Plain(sys.stdout).say(json.dumps(found, ensure_ascii=False, indent=2))
+    screen.Plain(sys.stdout).say(json.dumps(found, ensure_ascii=False, indent=2))
 
 
 def _is_interactive() -> bool:
@@ -290,5 +295,3 @@ def _within(setting: str) -> tuple[str, float]:
     if key != "within" or not found:
         raise UsageError(f"cannot read --set {setting}: write it as PLACE.within=180s")
     return place, found
-
-

@@ -1,221 +1,15 @@
-"""Everything that is said to a person: the step list, the last word, hints. And JSON for programs.
-
-A screen is fed the same events as the journal, so the two cannot differ. A closed pipe stops nothing.
-"""
+"""The last word to a person, hints and errors; and JSON for programs."""
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
 
-from keyrotor.core import machine, plan
-from keyrotor.core.machine import Event, Phase, Run, Step
-from keyrotor.core.model import ALREADY, Act, Holds, Outcome, Playbook, Row, Value
+from keyrotor.core.model import Outcome
 from keyrotor.core.report import Report
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-SYMBOLS: Mapping[Step, str] = {
-    Step.PENDING: "·",
-    Step.MOVING: "▸",
-    Step.MOVED: "✓",
-    Step.FAILED: "✗",
-    Step.PASSED: "–",
-}
-EXPECTED = ("written", "done", "proven")  # details that say no more than the tick does
-_ASCII = str.maketrans({"·": ".", "▸": ">", "✓": "+", "✗": "x", "–": "-", "…": "...", "→": "->"})
-
-
-def doing(row: Row, value: Value) -> str:
-    """What putting a row is, in words."""
-    match row.act:
-        case Act.RESTART:
-            return f"restart {row.label} onto the {value} key"
-        case Act.ADMIT:
-            return f"prove that {row.label} accepts the {value} key"
-        case Act.RETIRE:
-            return f"prove that {row.label} refuses the {value.other} key"
-        case Act.COMMAND:
-            return f"run {row.label}"
-        case Act.FILE:
-            return f"write {row.label}"
-
-
-class Deaf(io.TextIOBase):
-    """A stream whose reader may leave: a closed pipe or a terminal that hung up stops nothing."""
-
-    def __init__(self, out: TextIO) -> None:
-        super().__init__()
-        self._out = out
-
-    def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):
-            self._out.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._out.flush()
-
-    def isatty(self) -> bool:
-        return self._out.isatty()
-
-    def fileno(self) -> int:
-        return self._out.fileno()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._out.encoding
-
-
-class Plain:
-    """Lines: one for each thing that was done. For logs, pipes and timers."""
-
-    def __init__(self, out: TextIO, ask: Callable[[str], bool] | None = None) -> None:
-        self._out = out
-        self._ask = ask  # None: consent was given beforehand
-        self._began: dict[str, float] = {}
-
-    def say(self, text: str) -> None:
-        """One line. A pipe that was closed stops nothing."""
-        print(_encodable(text, self._out), file=Deaf(self._out), flush=True)
-
-    def preflight(self, playbook: Playbook, rows: Sequence[Row]) -> None:
-        self.say(f"{playbook.name}: looking at {len({row.place for row in rows})} places")
-
-    def checked(self, row: Row, holds: Holds | None, note: str) -> None:
-        if note:
-            self.say(f"  {SYMBOLS[Step.PASSED]} {row.label}: {note}")
-
-    def planned(self, book: Playbook, rows: Sequence[Row]) -> None:
-        """What a rotation would do, in its order."""
-        self.say(f"{book.name} gives {book.source.key} a new value:")
-        for row in rows:
-            self.say(f"  {SYMBOLS[Step.PENDING]} {doing(row, Value.NEW)}")
-        away = " The gateway will be away for some seconds." if plan.restarts(rows) else ""
-        self.say(f"Every place can change, and change back.{away}")
-
-    def consents(self, book: Playbook, rows: Sequence[Row]) -> bool:
-        if self._ask is None:
-            return True
-        self.planned(book, rows)
-        return self._ask("Rotate now?")
-
-    @contextmanager
-    def follow(self, run: Run) -> Iterator[Callable[[Run, Event], None]]:
-        self.say(f"run {run.plan.run}: {_direction(run)}")
-        yield self._shown
-
-    def _shown(self, run: Run, event: Event) -> None:
-        match event:
-            case machine.Moving(row_id, _):
-                self._began[row_id] = time.monotonic()
-            case machine.Moved(row_id, value, detail):
-                self._line(run, Step.MOVED, row_id, value, "" if detail in EXPECTED else detail)
-            case machine.Failed(row_id, value, reason):
-                self._line(run, Step.FAILED, row_id, value, reason)
-            case machine.Passed(row_id, value, holds):
-                self._line(run, Step.PASSED, row_id, value, f"left as it is ({holds})")
-            case machine.Drifted(row_id, holds):
-                self.say(f"  ! {run.plan.row(row_id).label} holds {holds} now; it is put again")
-            case machine.TurnedBack(reason):
-                was_told = reason.startswith(tuple(run.marks))
-                self.say("turning back" if was_told else f"turning back: {reason.splitlines()[0]}")
-
-    def _line(self, run: Run, step: Step, row_id: str, value: Value, detail: str) -> None:
-        began = self._began.pop(row_id, None)
-        seconds = time.monotonic() - began if began else 0.0
-        spent = f" ({seconds:.1f} s)" if seconds >= 0.1 else ""
-        said = f": {detail}" if detail else ""
-        self.say(f"  {SYMBOLS[step]} {doing(run.plan.row(row_id), value)}{said}{spent}")
-
-
-class Live(Plain):
-    """The step list on a terminal: what is happening, since when, what comes next, how long the gateway is away."""
-
-    def __init__(self, out: TextIO, ask: Callable[[str], bool] | None, *, colour: bool) -> None:
-        super().__init__(out, ask)
-        self._colour = colour
-        self._run: Run | None = None
-        self._since: dict[str, float] = {}
-        self._spent: dict[str, float] = {}
-        self._restarts: frozenset[str] = frozenset()
-        self._away: float | None = None
-        self._back: float | None = None
-
-    @contextmanager
-    def follow(self, run: Run) -> Iterator[Callable[[Run, Event], None]]:
-        from rich.console import Console
-        from rich.live import Live as RichLive
-
-        self._run, self._restarts = run, plan.restarts(run.plan.rows)
-        console = Console(file=cast("IO[str]", Deaf(self._out)), no_color=not self._colour, highlight=False)
-        with RichLive(console=console, refresh_per_second=8, get_renderable=self._table, redirect_stdout=False):
-            yield self._noted
-
-    def _noted(self, run: Run, event: Event) -> None:
-        now = time.monotonic()
-        match event:
-            case machine.Moving(row_id, _):
-                self._since[row_id] = now
-                if row_id in self._restarts and self._away is None:
-                    self._away, self._back = now, None
-            case machine.Moved(row_id, _, detail):
-                self._spent[row_id] = now - self._since.get(row_id, now)
-                self._seen_moved(run.plan.row(row_id), detail, now)
-            case machine.Failed(row_id, _, _):
-                self._spent[row_id] = now - self._since.get(row_id, now)
-            case machine.TurnedBack():
-                self._spent.clear()
-        self._run = run
-
-    def _seen_moved(self, row: Row, detail: str, now: float) -> None:
-        if row.id in self._restarts and detail == ALREADY:
-            self._away = None
-        elif row.act is Act.ADMIT and self._away is not None and self._back is None:
-            self._back = now - self._away
-
-    def _table(self) -> Table:
-        from rich.table import Table
-        from rich.text import Text
-
-        assert self._run is not None
-        run, now = self._run, time.monotonic()
-        table = Table.grid(padding=(0, 1))
-        table.add_row("", Text(f"run {run.plan.run}: {_direction(run)}", style="bold"))
-        for row in run.plan.rows:
-            mark = run.mark(row)
-            spent = now - self._since[row.id] if mark.step is Step.MOVING else self._spent.get(row.id)
-            detail = mark.reason.splitlines()[0] if mark.step is Step.FAILED and mark.reason else ""
-            text = Text(doing(row, run.goal) + (f": {detail}" if detail else ""), style=_STYLES[mark.step])
-            table.add_row(f" {SYMBOLS[mark.step]}", text, "" if spent is None else f"{spent:.1f} s")
-        if self._away is not None:
-            away = f"gateway was away for {self._back:.1f} s" if self._back else f"gateway away for {now - self._away:.1f} s"
-            table.add_row("", Text(away, style="dim"))
-        return table
-
-
-_STYLES: Mapping[Step, str] = {
-    Step.PENDING: "dim",
-    Step.MOVING: "bold",
-    Step.MOVED: "green",
-    Step.FAILED: "red",
-    Step.PASSED: "dim",
-}
-
-
-def _direction(run: Run) -> str:
-    if run.phase is Phase.CLOSED:
-        return str(run.outcome)
-    if run.goal is Value.NEW:
-        return "rotating to the new key"
-    return f"going back to the old key ({run.reason.splitlines()[0] if run.reason else 'asked for'})"
+from keyrotor.screen import Plain
 
 
 def last_word(report: Report) -> list[str]:
@@ -297,20 +91,12 @@ def as_json(report: Report) -> dict[str, Any]:
         "outage": report.outage,
         "fingerprints": dict(report.fingerprints),
         "places": [
-            {"id": p.id, "kind": p.kind, "state": p.state, "seconds": p.seconds, "detail": p.detail} for p in report.places
+            {"id": p.id, "kind": p.kind, "state": p.state, "seconds": p.seconds, "detail": p.detail}
+            for p in report.places
         ],
         "tasks": dict(report.tasks),
         "notes": list(report.notes),
     }
-
-
-def _encodable(text: str, out: TextIO) -> str:
-    encoding = getattr(out, "encoding", None) or "ascii"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
-    return text
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -11,40 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from keyrotor.core import decide, machine
-from keyrotor.core.machine import Event, Phase, Run, Step
+from keyrotor.core.machine import Event, Phase, Run
 from keyrotor.core.model import Act, Holds, Outcome, Row, Value
 from keyrotor.errors import InterruptedRun, KeyrotorError, UnprovenError
+from keyrotor.ports import Place, Stop
 from keyrotor.secret import Pair
-
-
-class Place(Protocol):
-    """Anything that holds the secret or answers to it."""
-
-    def check(self, pair: Pair) -> list[str]:
-        """Every reason why this place could not be changed, or changed back later. Writes nothing; never raises."""
-
-    def holds(self, pair: Pair) -> Holds:
-        """What it holds now. Writes nothing; what cannot be told is `unknown`."""
-
-    def put(self, goal: Value, pair: Pair) -> str:
-        """Make it hold that value, durably, and read it again; says in a word what was done.
-
-        Must be safe after nothing, after half, and twice. Raises PlaceError.
-        """
-
-
-class Stop(Protocol):
-    """Somebody may ask us to stop."""
-
-    is_firm: bool
-
-    @property
-    def must_stop_now(self) -> bool: ...
-
-    def raise_if_asked(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +72,11 @@ class Engine:
 
     def _put(self, row: Row, value: Value) -> None:
         if value is Value.OLD and not decide.must_go_back(self._run, row, holds := self._look(row)):
-            return self._emit(machine.Passed(row.id, value, holds))
+            self._emit(machine.Passed(row.id, value, holds))
+            return
         if decide.takes_up(row) and (drifted := self._drifted_above(row)):
-            return self._emit(drifted)
+            self._emit(drifted)
+            return
         self._emit(machine.Moving(row.id, value))
         try:
             detail = self._places[row.id].put(value, self._pair)
@@ -109,7 +84,7 @@ class Engine:
             raise
         except KeyrotorError as error:
             self._emit(machine.Failed(row.id, value, str(error), unproven=isinstance(error, UnprovenError)))
-        except Exception as error:  # a bug of ours must not leave the gateway between two keys
+        except Exception as error:  # noqa: BLE001  a bug of ours must not leave the gateway between two keys
             self._emit(machine.Failed(row.id, value, f"internal error ({type(error).__name__})"))
         else:
             self._emit(machine.Moved(row.id, value, detail))
@@ -134,7 +109,8 @@ class Engine:
             if not decide.has_drifted(self._run, row, holds):
                 continue
             if "settle" not in self._run.mark(row).drifts:
-                return self._emit(machine.Drifted(row.id, holds, "settle"))
+                self._emit(machine.Drifted(row.id, holds, "settle"))
+                return
             tasks[row.id] = f"{row.label} holds {holds} again: something else writes it"
         self._emit(machine.Settled(tasks))
 

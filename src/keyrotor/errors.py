@@ -84,5 +84,5 @@ class JournalError(KeyrotorError):
     """The record cannot be written, read or believed."""
 
 
-class InterruptedRun(Exception):  # noqa: N818  (not an error: somebody asked us to stop)
+class InterruptedRun(Exception):  # noqa: N818  not an error: somebody asked us to stop
     """A signal ended a wait. The engine decides what follows from it."""

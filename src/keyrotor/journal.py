@@ -93,29 +93,37 @@ class Journal:
         with journal._telling("open"):
             journal._database.execute("PRAGMA synchronous=EXTRA")
             if is_new or journal._version() == 0:
-                journal._database.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
+                journal._make_tables()
         journal._want_version()
         return journal
 
     @classmethod
-    def peek(cls, state: Path) -> Journal | None:
-        """For reading only; None where there is no record yet."""
+    def peek(cls, state: Path) -> Journal:
+        """For reading only. Where there is no record yet it is empty. Raises JournalError."""
         path = state / _FILE
         if not files.exists(path):
-            return None
+            journal = cls(state, _connected("file::memory:"))
+            journal._make_tables()
+            return journal
         journal = cls(state, _connected(f"file:{_quoted(path)}?mode=ro"))
         try:
             journal._version()
         except sqlite3.OperationalError:
             if not files.exists(state / f"{_FILE}-journal"):
                 raise JournalError(f"cannot read the record in {state}") from None
-            # A writer was killed in mid-write. Only a writer may mend that, and nobody may be kept from reading.
+            # A writer was killed in mid-write. Only a writer can mend that, and nobody may be kept from reading.
             journal = cls(state, _connected(f"file:{_quoted(path)}?mode=rw"))
         journal._want_version()
         return journal
 
-    def close(self) -> None:
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._database.close()
+
+    def _make_tables(self) -> None:
+        self._database.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
 
     def append(self, run: str, event: Event, at: datetime) -> None:
         """Record one event, durably."""
@@ -141,7 +149,9 @@ class Journal:
     def accounts(self) -> list[Account]:
         """Every run, oldest first."""
         with self._telling("read"):
-            ids = [str(row[0]) for row in self._database.execute("SELECT run FROM events GROUP BY run ORDER BY min(seq)")]
+            ids = [
+                str(row[0]) for row in self._database.execute("SELECT run FROM events GROUP BY run ORDER BY min(seq)")
+            ]
         return [self._account(run) for run in ids]
 
     def owed(self, secret_file: Path | None = None) -> list[Account]:
@@ -171,7 +181,9 @@ class Journal:
         try:
             return Account(entries, fold(entry.event for entry in entries))
         except (msgspec.DecodeError, KeyError):
-            raise JournalError(f"cannot read run {run}: its record is not of this version", hint="keyrotor log --verify") from None
+            raise JournalError(
+                f"cannot read run {run}: its record is not of this version", hint="keyrotor log --verify"
+            ) from None
 
     def _entries(self, clause: str, *values: str) -> Iterator[Entry]:
         with self._telling("read"):

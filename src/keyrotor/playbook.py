@@ -126,7 +126,9 @@ def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
     names = ", ".join(path.stem for path in known) or "none"
     looked = " and ".join(str(shelf) for shelf in shelves) or "no playbooks/ folder here or above"
     why = f"no playbook {name}" if name else "name one of several" if known else "there is none"
-    raise UsageError(f"cannot choose a playbook: {why} (looked in {looked}; found: {names})", hint="keyrotor rotate PLAYBOOK")
+    raise UsageError(
+        f"cannot choose a playbook: {why} (looked in {looked}; found: {names})", hint="keyrotor rotate PLAYBOOK"
+    )
 
 
 def _shelves(folder: Path, env: Mapping[str, str]) -> list[Path]:
@@ -260,4 +262,3 @@ class _Reader:
 
     def _error(self, why: str) -> PlaybookError:
         return PlaybookError(f"cannot use {self._path}: {why}")
-

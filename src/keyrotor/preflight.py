@@ -8,35 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from keyrotor.core import plan
-from keyrotor.core.model import Act, Holds, Playbook, Row, Source, Value
-from keyrotor.engine import Place
+from keyrotor.core.model import Act, Holds, Playbook, Row, Value
 from keyrotor.errors import PlaceError, RefusedError
+from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
-
-
-class World(Protocol):
-    """What preflight needs of the world."""
-
-    state: Path
-
-    @property
-    def screen(self) -> Screen: ...
-    def read_secret(self, source: Source) -> tuple[bytes, dict[str, Secret]]: ...
-    def decoy(self) -> Secret: ...
-    def places(
-        self, rows: Sequence[Row], source: Source, prepared: Mapping[Value, bytes], folder: Path
-    ) -> Mapping[str, Place]: ...
-
-
-class Screen(Protocol):
-    """Whoever is shown what preflight finds."""
-
-    def preflight(self, playbook: Playbook, rows: Sequence[Row]) -> None: ...
-    def checked(self, row: Row, holds: Holds | None, note: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +39,30 @@ def check(world: World, book: Playbook) -> Ready:
     places = world.places(rows, book.source, {Value.OLD: ciphertext}, world.state)
     kept, skipped, refusals = [], {}, []
     for row in rows:
-        holds, why, reasons = _looked(row, places[row.id], pair, book.source.key)
-        world.screen.checked(row, holds, why or (reasons[0] if reasons else ""))
+        why, reasons = _looked(row, places[row.id], pair, book.source.key)
+        world.screen.checked(row, why or (reasons[0] if reasons else ""))
         refusals += reasons
         if why:
             skipped[row.place] = why
         else:
             kept.append(row)
     if refusals:
-        raise RefusedError(refusals[0] if len(refusals) == 1 else "cannot rotate:\n  " + "\n  ".join(refusals), hint=_mend(refusals))
+        raise RefusedError(
+            refusals[0] if len(refusals) == 1 else "cannot rotate:\n  " + "\n  ".join(refusals), hint=_mend(refusals)
+        )
     return Ready(tuple(kept), skipped, pair, ciphertext)
 
 
-def _looked(row: Row, place: Place, pair: Pair, key: str) -> tuple[Holds | None, str, list[str]]:
-    """What the place holds, why it is skipped, why it forbids a rotation. A door that fails its check (another
+def _looked(row: Row, place: Place, pair: Pair, key: str) -> tuple[str, list[str]]:
+    """Why the place is skipped, and why it forbids a rotation. A door that fails its check (another
     process has the port, say) is shown no key."""
     holds = place.holds(pair) if row.act is Act.FILE else None
     if why := _why_skipped(row, holds, key):
-        return holds, why, []
+        return why, []
     reasons = place.check(pair)
     if not reasons and row.act not in (Act.FILE, Act.RETIRE):
         holds = place.holds(pair)
-    return holds, "", reasons or _refusals(row, holds)
+    return "", reasons or _refusals(row, holds)
 
 
 def _why_skipped(row: Row, holds: Holds | None, key: str) -> str:
@@ -99,7 +78,9 @@ def _refusals(row: Row, holds: Holds | None) -> list[str]:
     if holds in (None, Holds.OLD) or (holds is Holds.UNKNOWN and row.act in (Act.COMMAND, Act.RESTART)):
         return []
     if row.act is Act.ADMIT:
-        seen = "gives no clear answer to the present key" if holds is Holds.UNKNOWN else f"accepts {holds} of the two keys"
+        seen = (
+            "gives no clear answer to the present key" if holds is Holds.UNKNOWN else f"accepts {holds} of the two keys"
+        )
         return [f"cannot prove the present key at {row.label}: it {seen}"]
     return [f"cannot rotate {row.label}: it does not hold the present value"]
 

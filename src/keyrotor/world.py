@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keyrotor.app import KEPT, Screen
 from keyrotor.boundary import files, generate, keychain, plaintext
 from keyrotor.boundary.git import Git
 from keyrotor.boundary.http import Http
@@ -17,7 +16,6 @@ from keyrotor.boundary.sops import Sops
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.core import plan
 from keyrotor.core.model import Act, Playbook, Row, Source, Value
-from keyrotor.engine import Place
 from keyrotor.errors import RefusedError
 from keyrotor.places.client_file import ClientFile, format_of
 from keyrotor.places.command import Command
@@ -25,7 +23,9 @@ from keyrotor.places.env_file import EnvFile
 from keyrotor.places.litellm import Behind, Litellm
 from keyrotor.places.sops_file import Encrypted, SopsFile
 from keyrotor.places.systemd_unit import SystemdUnit
+from keyrotor.ports import Place, Screen
 from keyrotor.secret import Pair, Secret
+from keyrotor.session import KEPT
 
 
 class RealWorld:

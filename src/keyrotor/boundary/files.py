@@ -25,7 +25,7 @@ from keyrotor.errors import PlaceError
 ROOM = 1 << 20  # bytes that must be free where a file is to be written: a config file, its sibling, a journal page
 
 
-class ChangedMeanwhile(PlaceError):
+class ChangedMeanwhile(PlaceError):  # noqa: N818  (a state of the world, which callers meet by trying again)
     """Somebody else wrote the file between our look and our write."""
 
 
@@ -120,10 +120,11 @@ def update(path: Path, edit: Callable[[bytes], bytes]) -> bool:
             return False
         try:
             replace(seen, data)
-            return True
         except ChangedMeanwhile:
             if last:
                 raise
+        else:
+            return True
     raise AssertionError("unreachable")
 
 

@@ -23,7 +23,7 @@ SAFE = re.compile(rb"[A-Za-z0-9_-]+={0,2}")
 
 def unseal(secret: Secret) -> bytes:
     """The value itself."""
-    return secret._sealed  # noqa: SLF001  (this module is the seal's other half)
+    return secret._sealed
 
 
 def is_same(secret: Secret, value: bytes) -> bool:
@@ -71,6 +71,6 @@ def given(data: bytes) -> Secret:
     value = data.removesuffix(b"\n").removesuffix(b"\r")
     if not SAFE.fullmatch(value) or len(value) < SHORTEST:
         raise RefusedError(
-            f"cannot use that value: it must be {SHORTEST} or more of A-Z a-z 0-9 _ - so that no format needs to quote it"
+            f"cannot use that value: it must be {SHORTEST} or more of A-Z a-z 0-9 _ - (no format has to quote those)"
         )
     return Secret(value)

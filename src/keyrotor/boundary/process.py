@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -107,7 +108,5 @@ def keep_out_of_core_dumps() -> None:
 
 def _end_group(pid: int) -> None:
     """The child led its own session, so its group is all that it started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

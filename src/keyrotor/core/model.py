@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-
 ALREADY = "held it already"  # what a put says that had nothing to do
 
 

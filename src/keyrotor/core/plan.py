@@ -46,7 +46,9 @@ def _want_order(playbook: Playbook) -> None:
     where = f"cannot use {playbook.path}"
     kinds = [declared.kind for declared in playbook.places]
     if kinds.count("sops-file") != 1:
-        raise PlaybookError(f"{where}: it needs exactly one place of kind sops-file, and has {kinds.count('sops-file')}")
+        raise PlaybookError(
+            f"{where}: it needs exactly one place of kind sops-file, and has {kinds.count('sops-file')}"
+        )
     if kinds[0] != "sops-file":
         raise PlaybookError(f"{where}: place {playbook.places[0].id} stands before sops-file, which must come first")
     _want_unique(where, playbook.places)
@@ -71,7 +73,9 @@ def _want_unit_above(where: str, door: Declared, above: tuple[Declared, ...]) ->
         raise PlaybookError(f"{where}: place {door.id} proves a key before any systemd-unit or command has taken it up")
     named = door.options.get("unit", "")
     if named and named not in moving:
-        raise PlaybookError(f"{where}: place {door.id}: unit = {named!r} is not the id of a place above; those are: {', '.join(moving)}")
+        raise PlaybookError(
+            f"{where}: place {door.id}: unit = {named!r} is not the id of a place above; those are: {', '.join(moving)}"
+        )
 
 
 def _want_files_above(where: str, unit: Declared, below: tuple[Declared, ...]) -> None:

@@ -136,7 +136,7 @@ def _become(state: Path, command: list[str], environment: Mapping[str, str], rep
         for standard, source in enumerate((os.open(os.devnull, os.O_RDONLY), log, log)):
             os.dup2(source, standard)
         _name(state)
-        os.execve(command[0], command, environment)  # noqa: S606  (that no shell is between is the point)
+        os.execve(command[0], command, environment)
     except (OSError, ValueError) as error:
         os.write(report, str(error).encode())
     finally:

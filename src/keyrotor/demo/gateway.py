@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if _is_sick(options.sick_file, key):
         time.sleep(365 * 86400)
     if options.then:
-        os.execv(options.then[0], options.then)  # noqa: S606  (the real proxy takes this process over)
+        os.execv(options.then[0], options.then)
     if key.strip() in WEAK_KEYS:
         print("LITELLM_MASTER_KEY is unset, empty or a known example: refusing to start", file=sys.stderr)
         return 3

@@ -140,7 +140,7 @@ class Lab(Places):
 
     def status(self, key: str | None, path: str = "/v1/models") -> int | None:
         """The gateway's answer to this key, or to none; None when it does not answer."""
-        request = urllib.request.Request(self.url + path)  # noqa: S310  (http on loopback, always)
+        request = urllib.request.Request(self.url + path)
         if key is not None:
             request.add_header("Authorization", f"Bearer {key}")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

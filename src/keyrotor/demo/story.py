@@ -25,11 +25,19 @@ WITHIN_CHILD = {"embedded": "5s", "litellm": "25s"}
 def tell(gateway: str, program: str | None, keep: bool, rules: str) -> int:
     """Runs the demo; 0 if both rotations ended as they should. `rules` is the text of the lab's .sops.yaml."""
     if gateway == "litellm" and not program:
-        raise KeyrotorError("cannot run the real proxy: which litellm?", hint="keyrotor demo --gateway litellm --litellm PATH")
+        raise KeyrotorError(
+            "cannot run the real proxy: which litellm?", hint="keyrotor demo --gateway litellm --litellm PATH"
+        )
     folder = Path(tempfile.mkdtemp(prefix="keyrotor-demo-"))
     manager = existing_user_manager()
     litellm = Path(program) if program and gateway == "litellm" else None
-    lab = build(folder / "lab", manager=manager, litellm=litellm, sops_yaml=rules, within=(WITHIN if manager else WITHIN_CHILD)[gateway])
+    lab = build(
+        folder / "lab",
+        manager=manager,
+        litellm=litellm,
+        sops_yaml=rules,
+        within=(WITHIN if manager else WITHIN_CHILD)[gateway],
+    )
     try:
         return _tell(lab, gateway)
     finally:

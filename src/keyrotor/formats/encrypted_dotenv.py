@@ -64,9 +64,9 @@ def _key_refusals(parsed: list[Line], key: str) -> list[str]:
 def clear_rule(parsed: list[Line], key: str) -> str:
     """The rule in the file's own metadata by which sops would write this key in clear; "" if none does."""
     said = {line.key.decode(): line.value.decode() for line in parsed if line.key and line.key.startswith(b"sops_")}
-    if suffix := said.get("sops_unencrypted_suffix", "_unencrypted" if not _has_rule(said) else ""):
-        if key.endswith(suffix):
-            return f"unencrypted_suffix {suffix}"
+    suffix = said.get("sops_unencrypted_suffix", "" if _has_rule(said) else "_unencrypted")
+    if suffix and key.endswith(suffix):
+        return f"unencrypted_suffix {suffix}"
     if (suffix := said.get("sops_encrypted_suffix", "")) and not key.endswith(suffix):
         return f"encrypted_suffix {suffix}"
     if (pattern := said.get("sops_encrypted_regex", "")) and not _found(pattern, key):
@@ -95,7 +95,9 @@ def others_changed(before: bytes, after: bytes, key: str) -> list[str]:
     """
     old, new = (_kept(lines(data), key.encode()) for data in (before, after))
     names = {line.key.decode(errors="replace") if line.key else "a comment" for line in set(old) ^ set(new)}
-    if not names and [line for line in old if not _is_metadata(line)] != [line for line in new if not _is_metadata(line)]:
+    if not names and [line for line in old if not _is_metadata(line)] != [
+        line for line in new if not _is_metadata(line)
+    ]:
         return ["the order of the lines"]
     return sorted(names)
 

@@ -32,7 +32,9 @@ class EnvFile:
         except PlaceError as error:
             return [str(error)]
         wanted = {key: pair.siblings[key] for key in self.keys if key != self.key and key in pair.siblings}
-        differing = sorted({leaf.key for leaf in leaves if leaf.key in wanted and not is_same(wanted[leaf.key], leaf.text)})
+        differing = sorted(
+            {leaf.key for leaf in leaves if leaf.key in wanted and not is_same(wanted[leaf.key], leaf.text)}
+        )
         reasons = [f"cannot write {self.path}: its {key} differs from the encrypted file" for key in differing]
         missing = [key for key in self.keys if key != self.key and key not in pair.siblings]
         reasons += [f"cannot write {self.path}: the encrypted file has no key {key}" for key in missing]

@@ -109,7 +109,9 @@ class Litellm:
 
         found = poll(look, is_done=Verdict.ACCEPTED.__eq__, within=self.within, every=EVERY, rest=self.rest)
         if found is not Verdict.ACCEPTED:
-            raise PlaceError(f"cannot prove the {goal} key: {self._told(last)} for {self.within:g} s{self._said(began, pair)}")
+            raise PlaceError(
+                f"cannot prove the {goal} key: {self._told(last)} for {self.within:g} s{self._said(began, pair)}"
+            )
         return "proven"
 
     def _retire(self, goal: Value, pair: Pair) -> str:

@@ -85,7 +85,9 @@ class SopsFile:
             found = self.encrypted.values().get(self.encrypted.key)
         except PlaceError:
             return Holds.UNKNOWN
-        return Holds.NEITHER if found is None else Holds.seen(old=are_same(found, pair.old), new=are_same(found, pair.new))
+        return (
+            Holds.NEITHER if found is None else Holds.seen(old=are_same(found, pair.old), new=are_same(found, pair.new))
+        )
 
     def put(self, goal: Value, pair: Pair) -> str:
         was_theirs = False

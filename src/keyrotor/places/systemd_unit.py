@@ -35,7 +35,9 @@ class SystemdUnit:
         if unit.load != "loaded":
             return [f"cannot restart {self.name}: unit is {unit.load or 'not known'}"]
         if not unit.is_active:
-            return [f"cannot restart {self.name}: unit is {unit.active} ({unit.sub}), so the old key cannot be proven first"]
+            return [
+                f"cannot restart {self.name}: unit is {unit.active} ({unit.sub}), so the old key cannot be proven first"
+            ]
         return []
 
     def holds(self, pair: Pair) -> Holds:
@@ -54,7 +56,9 @@ class SystemdUnit:
         self.systemd.restart(self.name, self.within)
         after = self._started(before, goal, pair)
         if not after.is_active or after.invocation == before.invocation:
-            raise PlaceError(f"cannot restart {self.name}: unit is {after.active} ({after.result}){self._said(after, pair)}")
+            raise PlaceError(
+                f"cannot restart {self.name}: unit is {after.active} ({after.result}){self._said(after, pair)}"
+            )
         holds = self._holds(after, pair)
         if holds not in (Holds(goal), Holds.UNKNOWN):
             raise PlaceError(

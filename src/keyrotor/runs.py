@@ -1,0 +1,160 @@
+"""The use cases about runs on record: finish one, take one back, close one, forget one, tell of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from keyrotor.core import machine
+from keyrotor.core.machine import Event, Phase, Run
+from keyrotor.core.model import Outcome, Value
+from keyrotor.core.report import Report
+from keyrotor.engine import Ending
+from keyrotor.errors import Exit, JournalError, KeyrotorError, OwedError, PlaceError, UsageError
+from keyrotor.journal import Account, Journal
+from keyrotor.ports import World
+from keyrotor.secret import Pair
+from keyrotor.session import KEPT, drive, locked, report_of, two_ways, what_to_commit
+
+
+def resume(world: World, run_id: str | None, within: Mapping[str, float]) -> Report:
+    """Finish the run that is owed, in its present direction; nothing owed is well too."""
+    return _go_on(world, run_id, within, lambda run: machine.Resumed("resume"))
+
+
+def rollback(world: World, run_id: str | None, consents: Callable[[Account], bool]) -> Report:
+    """End all old: an owed run, or, by name, the newest closed one."""
+    if run_id is not None:
+        with Journal.peek(world.state) as journal:
+            account = journal.account(run_id)
+            if not account.run.is_owed:
+                _want_reversible(journal, account)
+                if not consents(account):
+                    return Report(
+                        Outcome.NOTHING_CHANGED, Exit.FAILED, account.run.plan.playbook, reason="not agreed to"
+                    )
+
+    def turned(run: Run) -> Event:
+        return machine.Resumed("rollback") if run.phase is Phase.BACK else machine.TurnedBack("asked for")
+
+    ended = _go_on(world, run_id, {}, turned)
+    return replace(ended, exit=Exit.DONE) if ended.outcome is Outcome.ROLLED_BACK else ended
+
+
+def abandon(world: World, run_id: str, reason: str) -> Report:
+    """Close an owed run as it is."""
+    with Journal.peek(world.state) as journal:
+        account = journal.account(run_id)
+    with locked(world, Path(account.run.plan.source.file)), Journal.open(world.state) as journal:
+        account = journal.account(account.id)
+        if not account.run.is_owed:
+            raise UsageError(f"cannot abandon run {account.id}: it is closed", hint=f"keyrotor log {account.id}")
+        event = machine.Closed(Outcome.ABANDONED, reason)
+        journal.append(account.id, event, world.now())
+        return report_of(journal, Ending(machine.follow(account.run, event), Outcome.ABANDONED, reason), ())
+
+
+def forget(world: World, run_id: str | None) -> list[str]:
+    """Drop the former value's ciphertext of a closed run, or of every closed run; the ids of those forgotten."""
+    with Journal.open(world.state) as journal:
+        accounts = [journal.account(run_id)] if run_id else journal.accounts()
+        if run_id and accounts[0].run.is_owed:
+            raise UsageError(
+                f"cannot forget run {accounts[0].id}: it is not finished", hint=f"keyrotor resume {accounts[0].id}"
+            )
+        closed = [account for account in accounts if account.run.phase is Phase.CLOSED]
+        return [_forget(world, journal, account) for account in closed]
+
+
+def forget_expired(world: World, journal: Journal) -> None:
+    """Forget the closed runs whose time to keep is over."""
+    for account in journal.accounts():
+        age = world.now() - (account.closed or world.now())
+        if account.run.phase is Phase.CLOSED and age > timedelta(seconds=account.run.plan.keep):
+            _forget(world, journal, account)
+
+
+def accounts(world: World) -> list[Account]:
+    """Every run on record, oldest first; none where there is no record."""
+    with Journal.peek(world.state) as journal:
+        return journal.accounts()
+
+
+def verify(world: World) -> None:
+    """Raises JournalError, naming the first entry of the record that does not follow from the one before it."""
+    with Journal.peek(world.state) as journal:
+        entry = journal.verify()
+    if entry:
+        raise JournalError(
+            f"cannot believe the record: entry {entry.seq} ({entry.kind} of run {entry.run}) was changed, or what "
+            "stood before it is missing"
+        )
+
+
+def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin: Callable[[Run], Event]) -> Report:
+    account = _meant(world, run_id)
+    if account is None or (account.run.phase, type(begin(account.run))) not in machine.TRANSITIONS:
+        return Report(Outcome.NOTHING_CHANGED, Exit.DONE, reason="nothing is owed")
+    source = account.run.plan.source
+    with locked(world, Path(source.file)), Journal.open(world.state) as journal:
+        account = journal.account(account.id)  # again, now that nobody else can change it
+        folder = journal.folder(account.id)
+        prepared, pair = _reopened(world, account, folder)
+        if unknown := within.keys() - {row.place for row in account.run.plan.rows}:
+            raise UsageError(f"cannot set {unknown.pop()}.within: run {account.id} has no such place")
+        rows = [replace(row, within=within.get(row.place, row.within)) for row in account.run.plan.rows]
+        places = world.places(rows, source, prepared, folder)
+        event = begin(account.run)
+        journal.append(account.id, event, world.now())
+        ending = drive(world, journal, machine.follow(account.run, event), places, pair)
+        return report_of(
+            journal, ending, what_to_commit(world.repository(Path(source.file)), ending, Path(source.file), False)
+        )
+
+
+def _meant(world: World, run_id: str | None) -> Account | None:
+    """The run that is meant: the named one, else the only one owed. Raises UsageError for several."""
+    with Journal.peek(world.state) as journal:
+        if run_id is not None:
+            return journal.account(run_id)
+        owed = journal.owed()
+    if len(owed) > 1:
+        raise UsageError(
+            f"cannot choose a run: {', '.join(account.id for account in owed)} are owed", hint="keyrotor status"
+        )
+    return owed[0] if owed else None
+
+
+def _want_reversible(journal: Journal, account: Account) -> None:
+    """Raises UsageError unless this closed run can be rolled back."""
+    run = account.run
+    if run.phase is Phase.FORGOTTEN:
+        raise UsageError(f"cannot roll back run {account.id}: its former value is forgotten")
+    if run.goal is Value.OLD:
+        raise UsageError(f"cannot roll back run {account.id}: it ended {run.outcome} already")
+    same = [other.id for other in journal.accounts() if other.run.plan.source == run.plan.source]
+    if same[-1] != account.id:
+        raise UsageError(f"cannot roll back run {account.id}: run {same[-1]} came after it")
+
+
+def _reopened(world: World, account: Account, folder: Path) -> tuple[Mapping[Value, bytes], Pair]:
+    """Both values of a run that was opened before. Raises OwedError; nothing is changed then."""
+    plan_ = account.run.plan
+    try:
+        prepared = world.prepared(folder)
+        if any(world.digest(prepared[value]) != plan_.ciphertexts[value] for value in Value):
+            raise PlaceError(f"cannot trust {folder}: it is not what the run put there")
+        before, after = (world.read_copy(plan_.source, folder / name) for name in KEPT.values())
+    except KeyrotorError as error:
+        why = error if not error.hint else f"{error} (hint: {error.hint})"
+        raise OwedError(f"cannot go on with run {account.id}: {why}", hint=two_ways(account.id)) from None
+    key = plan_.source.key
+    return prepared, Pair(before[key], after[key], {name: secret for name, secret in before.items() if name != key})
+
+
+def _forget(world: World, journal: Journal, account: Account) -> str:
+    world.discard(journal.folder(account.id))
+    journal.append(account.id, machine.Forgotten(), world.now())
+    return account.id
