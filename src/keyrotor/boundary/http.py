@@ -6,8 +6,10 @@ so that the answer is the present process's; anything but an HTTP answer is `Non
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -27,6 +29,17 @@ class Answer:
     fault: str = ""
 
 
+def _httpx() -> ModuleType:
+    """httpx without its command line, whose import of rich and pygments is two thirds of its 200 ms.
+
+    httpx itself carries on where `httpx._main` cannot be imported; None in sys.modules says that it cannot.
+    """
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    import httpx
+
+    return httpx
+
+
 class Http:
     """Asks over one lazily made client."""
 
@@ -35,8 +48,7 @@ class Http:
 
     def get(self, url: str, bearer: bytes | None) -> Answer:
         """The answer to a GET with this bearer token (None: without an Authorization header)."""
-        import httpx  # 130 ms
-
+        httpx = _httpx()
         if self._client is None:
             self._client = httpx.Client(
                 trust_env=False,

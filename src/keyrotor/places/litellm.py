@@ -77,11 +77,12 @@ class Litellm:
     def check(self, pair: Pair) -> list[str]:
         if self.act is Act.RETIRE:
             return []  # the door is one place: its other row has told
-        reasons = self._config_refusals(pair) + self._unit_refusals()
-        return reasons or self._open(self._ask(bogus_key()), self._ask(None))
+        unit = self.unit()
+        reasons = self._config_refusals(pair, unit) + self._unit_refusals(unit)
+        return reasons or self._open(self.ask(bogus_key()), self.ask(None))
 
     def holds(self, pair: Pair) -> Holds:
-        old, new = (self._ask(unseal(secret)) for secret in (pair.old, pair.new))
+        old, new = (self.ask(unseal(secret)) for secret in (pair.old, pair.new))
         if Verdict.UNKNOWN in (old, new):
             return Holds.UNKNOWN
         return Holds.seen(old=old is Verdict.ACCEPTED, new=new is Verdict.ACCEPTED)
@@ -91,27 +92,11 @@ class Litellm:
 
     def _admit(self, goal: Value, pair: Pair) -> str:
         """Wait until the goal is accepted; end at once when that cannot come."""
-        began = self._unit()
-        last: Answer | None = None
-
-        def look() -> Verdict:
-            nonlocal last
-            last = self._get(unseal(pair[goal]))
-            found = verdict(last)
-            if found is Verdict.REFUSED and self._ask(unseal(pair[goal.other])) is Verdict.ACCEPTED:
-                raise PlaceError(
-                    f"cannot prove the {goal} key: {self.url} runs on with the {goal.other} one; "
-                    f"something sets it over {self.variable}"
-                )
-            if found is not Verdict.ACCEPTED:
-                self._want_alive(began, pair)
-            return found
-
-        found = poll(look, is_done=Verdict.ACCEPTED.__eq__, within=self.within, every=EVERY, rest=self.rest)
+        wait = _Wait(self, goal, pair)
+        found = poll(wait.look, is_done=Verdict.ACCEPTED.__eq__, within=self.within, every=EVERY, rest=self.rest)
         if found is not Verdict.ACCEPTED:
-            raise PlaceError(
-                f"cannot prove the {goal} key: {self._told(last)} for {self.within:g} s{self._said(began, pair)}"
-            )
+            why = f"{self._told(wait.last)} for {self.within:g} s{self.said(wait.unit, pair)}"
+            raise PlaceError(f"cannot prove the {goal} key: {why}")
         return "proven"
 
     def _retire(self, goal: Value, pair: Pair) -> str:
@@ -121,7 +106,7 @@ class Litellm:
 
         def look() -> Verdict:
             nonlocal note
-            bogus, no_key = self._ask(bogus_key()), self._get(None)
+            bogus, no_key = self.ask(bogus_key()), self.get(None)
             if reasons := self._open(bogus, verdict(no_key)):
                 raise PlaceError(reasons[0])
             note = PRISMA if no_key.status == 500 else ""
@@ -130,7 +115,7 @@ class Litellm:
             for at in range(TIMES):
                 if at:
                     self.rest(EVERY)
-                if (found := self._ask(unseal(pair[goal.other]))) is not Verdict.REFUSED:
+                if (found := self.ask(unseal(pair[goal.other]))) is not Verdict.REFUSED:
                     return found
             return Verdict.REFUSED
 
@@ -149,7 +134,7 @@ class Litellm:
             return [f"cannot trust {self.url}: it answers 200 without a key; the gateway is open"]
         return []
 
-    def _config_refusals(self, pair: Pair) -> list[str]:
+    def _config_refusals(self, pair: Pair, unit: Unit | None) -> list[str]:
         if self.config is None:
             return []
         try:
@@ -158,21 +143,19 @@ class Litellm:
             why = str(error)
             return [why if str(self.config) in why else f"cannot read {self.config}: {why}"]
         salt = pair.siblings.get("LITELLM_SALT_KEY")
-        has_salt = (salt is not None and not is_blank(salt)) or self._runs_with("LITELLM_SALT_KEY")
-        found = config.refusals(self.variable, has_database=self._runs_with("DATABASE_URL"), has_salt=has_salt)
+        has_salt = (salt is not None and not is_blank(salt)) or self._runs_with(unit, "LITELLM_SALT_KEY")
+        found = config.refusals(self.variable, has_database=self._runs_with(unit, "DATABASE_URL"), has_salt=has_salt)
         return [f"cannot rotate with {self.config}: {why}" for why in found]
 
-    def _runs_with(self, variable: str) -> bool:
+    def _runs_with(self, unit: Unit | None, variable: str) -> bool:
         """Whether the running gateway was started with this variable, and not with an empty one."""
-        unit = self._unit()
         try:
             found = proc.variable(unit.pid, variable) if unit and unit.pid else None
         except OSError:
             return False
         return found is not None and not is_blank(found)
 
-    def _unit_refusals(self) -> list[str]:
-        unit = self._unit()
+    def _unit_refusals(self, unit: Unit | None) -> list[str]:
         if unit is None:
             return []
         reasons = []
@@ -197,7 +180,7 @@ class Litellm:
         named = ", ".join(f"{proc.name(pid)} (pid {pid})" for pid in sorted(owners))
         return [f"cannot use {self.url}: port {port} is answered by {named}, not by {unit.name}"]
 
-    def _unit(self) -> Unit | None:
+    def unit(self) -> Unit | None:
         if self.behind is None:
             return None
         try:
@@ -205,13 +188,8 @@ class Litellm:
         except PlaceError:
             return None
 
-    def _want_alive(self, began: Unit | None, pair: Pair) -> None:
-        """Raises PlaceError when the process that is to answer has died: nothing is left to wait for."""
-        if began is None or (began.is_active and proc.is_alive(began.pid)):
-            return
-        raise PlaceError(f"cannot start {began.name}: its process ended before it answered{self._said(began, pair)}")
-
-    def _said(self, unit: Unit | None, pair: Pair) -> str:
+    def said(self, unit: Unit | None, pair: Pair) -> str:
+        """The unit's last words without any value, as the end of a sentence."""
         if unit is None or self.behind is None:
             return ""
         lines = redacted(self.behind.systemd.last_lines(unit), pair).decode(errors="replace").strip()
@@ -222,8 +200,44 @@ class Litellm:
             return f"no answer from {self.url} ({answer.fault if answer else 'not asked'})"
         return f"{self.url} answered {answer.status}"
 
-    def _ask(self, key: bytes | None) -> Verdict:
-        return verdict(self._get(key))
+    def ask(self, key: bytes | None) -> Verdict:
+        return verdict(self.get(key))
 
-    def _get(self, key: bytes | None) -> Answer:
+    def get(self, key: bytes | None) -> Answer:
         return self.http.get(f"{self.url.rstrip('/')}/v1/models", key)
+
+
+class _Wait:
+    """One wait for a key to be accepted: what was seen so far."""
+
+    def __init__(self, door: Litellm, goal: Value, pair: Pair) -> None:
+        self._door, self._goal, self._pair = door, goal, pair
+        self._stale = 0
+        self.last: Answer | None = None
+        self.unit: Unit | None = None  # looked at only when the first answer is not the right one
+
+    def look(self) -> Verdict:
+        """What the door says of the goal now. Raises PlaceError when it can never accept it."""
+        self.last = self._door.get(unseal(self._pair[self._goal]))
+        found = verdict(self.last)
+        if found is not Verdict.ACCEPTED:
+            self._want_fresh(found)
+            self._want_alive()
+        return found
+
+    def _want_fresh(self, found: Verdict) -> None:
+        """The unit's former process is gone by now: who accepts the other key, thrice, was started with it."""
+        door, other = self._door, self._goal.other
+        is_stale = found is Verdict.REFUSED and door.ask(unseal(self._pair[other])) is Verdict.ACCEPTED
+        self._stale = self._stale + 1 if is_stale else 0
+        if door.behind and self._stale >= TIMES:
+            why = f"{door.url} runs on with the {other} one; something sets it over {door.variable}"
+            raise PlaceError(f"cannot prove the {self._goal} key: {why}")
+
+    def _want_alive(self) -> None:
+        """When the process that is to answer has ended, nothing is left to wait for."""
+        self.unit = self.unit or self._door.unit()
+        if self.unit is None or (self.unit.is_active and proc.is_alive(self.unit.pid)):
+            return
+        said = self._door.said(self.unit, self._pair)
+        raise PlaceError(f"cannot start {self.unit.name}: its process ended before it answered{said}")
