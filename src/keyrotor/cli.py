@@ -47,7 +47,8 @@ class Commands(click.Group):
 def _tell(error: KeyrotorError, as_json: bool) -> None:
     from keyrotor import console
 
-    console.error(str(error), error.hint)
+    is_unchanged = error.exit in (Exit.FAILED, Exit.REFUSED) and "changed" not in str(error)
+    console.error(str(error), error.hint, is_unchanged=is_unchanged)
     if as_json:
         from keyrotor.core.model import Outcome
         from keyrotor.core.report import Report

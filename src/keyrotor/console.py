@@ -21,7 +21,11 @@ def last_word(report: Report) -> list[str]:
 
 def _rotated(report: Report) -> list[str]:
     away = f", gateway away {report.outage:.1f} s" if report.outage is not None else ""
-    lines = [f"rotated {report.playbook} in {report.seconds:.1f} s{away}: new key in every place, old key refused"]
+    old, new = (report.fingerprints.get(value, "") for value in ("old", "new"))
+    lines = [
+        f"rotated {report.playbook} in {report.seconds:.1f} s{away}",
+        f"now: every place holds the new key (…{new}); the old one (…{old}) is refused",
+    ]
     return lines + ([report.public.rstrip()] if report.public else [])
 
 
@@ -103,10 +107,12 @@ def is_terminal(stream: TextIO | None) -> bool:
     return bool(stream and stream.isatty())
 
 
-def error(text: str, hint: str = "") -> None:
-    """A failure, on stderr."""
+def error(text: str, hint: str = "", *, is_unchanged: bool = False) -> None:
+    """A failure, on stderr: what failed, how things are now, what to type."""
     err = Plain(sys.stderr)
     err.say(f"keyrotor: {text}")
+    if is_unchanged:
+        err.say("now: nothing was changed")
     if hint:
         err.say(f"hint: {hint}")
 

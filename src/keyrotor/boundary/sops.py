@@ -53,7 +53,7 @@ class Sops:
     def __init__(self, processes: Processes, env: Mapping[str, str], identity: Identity | None = None) -> None:
         self._processes = processes
         self._program = env.get("KEYROTOR_SOPS") or "sops"
-        self._env = environment(env, "GNUPGHOME", "SSH_AUTH_SOCK", prefixes=("SOPS_AGE_",))
+        self._env = environment(env, "GNUPGHOME", "SSH_AUTH_SOCK", prefixes=("SOPS_AGE_", "PYTHON_KEYRING_"))
         self._env |= {"SOPS_DISABLE_VERSION_CHECK": "1", "SOPS_EDITOR": "false", "EDITOR": "false"}
         self._env |= identity.variables if identity else {}
 

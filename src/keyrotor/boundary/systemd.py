@@ -63,6 +63,11 @@ class Systemd:
         """The argv for one verb on one unit."""
         return ["systemctl", f"--{self._scope}", "--no-ask-password", *options, verb, "--", unit]
 
+    @property
+    def needs_root(self) -> bool:
+        """Whether this manager's units are out of our reach: their restart, and their processes' environment."""
+        return self._scope == "system" and os.geteuid() != 0
+
     def show(self, unit: str) -> Unit:
         """The unit as it is now. Raises PlaceError without a bus; an unknown unit is `not-found`, no error."""
         out = self._run(self.command("show", unit, f"--property={','.join(_SHOWN)}"))

@@ -30,6 +30,8 @@ class SystemdUnit:
             unit = self.systemd.show(self.name)
         except PlaceError as error:
             return [f"{error} ({error.hint})" if error.hint else str(error)]
+        if self.systemd.needs_root:
+            return [f"cannot restart {self.name}: a unit of the system needs root"]
         if unit.load == "masked":
             return [f"cannot restart {self.name}: unit is masked (systemctl unmask {self.name})"]
         if unit.load != "loaded":
