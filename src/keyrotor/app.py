@@ -39,8 +39,10 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
     file = Path(book.source.file)
     with locked(world, file):
         _want_nothing_owed(world, file)
-        if wish.if_due and not due.is_due(book.every, _last_rotated(world, book), world.now().astimezone()):
-            return Report(Outcome.NOT_DUE, Exit.DONE, book.name, reason=f"rotated within this {book.every} already")
+        last = _last_rotated(world, book) if wish.if_due else None
+        if last and not due.is_due(book.every, last, world.now().astimezone()):
+            reason = f"last rotated {last:%Y-%m-%d %H:%M}, due every {book.every}"
+            return Report(Outcome.NOT_DUE, Exit.DONE, book.name, reason=reason)
         repository = world.repository(file)
         if wish.commit:
             repository.want_nothing_else_staged()
@@ -48,7 +50,8 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
         if not world.screen.consents(book, ready.rows):
             return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book.name, reason="not agreed to")
         with Journal.open(world.state) as journal:
-            runs.forget_expired(world, journal)
+            runs.forget_expired(world, journal, book.source)
+            journal.discard_unopened(world.now())
             run, places, pair = _open(world, journal, book, ready, wish)
             ending = drive(world, journal, run, places, pair)
             notes = what_to_commit(repository, ending, file, wish.commit) + _hints(ready)
@@ -68,14 +71,13 @@ def _open(
     """Choose the new value; make `before`, `after` and `opened` durable, in this order."""
     run_id = world.run_id()
     folder = journal.folder(run_id)
-    _discard_unopened(world, journal)
     new, public = (wish.value, "") if wish.value else world.generate(book)
     pair = replace(ready.pair, new=new)
     fingerprint_key, fingerprint = world.fingerprinter()
     try:
         prepared = world.prepare(book.source, ready.ciphertext, pair, folder)
     except KeyrotorError:
-        world.discard(folder)
+        journal.discard(run_id)
         raise
     opened = machine.Opened(
         Plan(
@@ -96,24 +98,12 @@ def _open(
     return machine.fold([opened]), world.places(ready.rows, book.source, prepared, folder), pair
 
 
-def _discard_unopened(world: World, journal: Journal) -> None:
-    """Folders of runs that were killed before they were opened: nothing is owed for them."""
-    known = {account.id for account in journal.accounts()}
-    runs = journal.folder("x").parent
-    for folder in runs.iterdir() if runs.is_dir() else ():
-        if folder.name not in known:
-            world.discard(folder)
-
-
 def _want_nothing_owed(world: World, file: Path) -> None:
     with Journal.peek(world.state) as journal:
         owed = journal.owed(file)
     if owed:
         first = owed[0]
-        raise OwedError(
-            f"cannot start: run {first.id} of {file.name} is not finished",
-            hint=two_ways(first.id),
-        )
+        raise OwedError(f"cannot start: run {first.id} of {file.name} is not finished", hint=two_ways(first.id))
 
 
 def _last_rotated(world: World, book: Playbook) -> datetime | None:

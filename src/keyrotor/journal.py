@@ -23,6 +23,7 @@ from keyrotor.core.machine import EVENTS, Event, Run, fold
 from keyrotor.errors import JournalError, UsageError
 
 SCHEMA = 1
+YOUNG = 3600.0  # seconds; opening a run takes less than one
 _FILE = "journal.sqlite3"
 _TABLES = """
 CREATE TABLE events (
@@ -166,6 +167,21 @@ class Journal:
     def folder(self, run: str) -> Path:
         """Where the run keeps `before` and `after`."""
         return self.state / "runs" / run
+
+    def discard(self, run: str) -> None:
+        """Drop the run's ciphertext."""
+        files.remove_folder(self.folder(run))
+
+    def discard_unopened(self, now: datetime) -> None:
+        """Drop what runs left that were killed before they were opened: nothing is owed for them.
+
+        A young folder may be a run of another secret file that is being opened just now.
+        """
+        with self._telling("read"):
+            known = {str(row[0]) for row in self._database.execute("SELECT DISTINCT run FROM events")}
+        for folder in self.folder("any").parent.glob("*"):
+            if folder.name not in known and now.timestamp() - folder.stat().st_mtime > YOUNG:
+                files.remove_folder(folder)
 
     def verify(self) -> Entry | None:
         """The first entry whose hash does not follow from the one before it; None if the chain is whole."""

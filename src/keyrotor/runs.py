@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from keyrotor.core import machine
-from keyrotor.core.machine import Event, Phase, Run
-from keyrotor.core.model import Outcome, Value
+from keyrotor.core.machine import ASKED, Event, Phase, Run
+from keyrotor.core.model import Outcome, Source, Value
 from keyrotor.core.report import Report
 from keyrotor.engine import Ending
 from keyrotor.errors import Exit, JournalError, KeyrotorError, OwedError, PlaceError, UsageError
@@ -32,12 +33,11 @@ def rollback(world: World, run_id: str | None, consents: Callable[[Account], boo
             if not account.run.is_owed:
                 _want_reversible(journal, account)
                 if not consents(account):
-                    return Report(
-                        Outcome.NOTHING_CHANGED, Exit.FAILED, account.run.plan.playbook, reason="not agreed to"
-                    )
+                    book = account.run.plan.playbook
+                    return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book, reason="not agreed to")
 
     def turned(run: Run) -> Event:
-        return machine.Resumed("rollback") if run.phase is Phase.BACK else machine.TurnedBack("asked for")
+        return machine.Resumed("rollback") if run.phase is Phase.BACK else machine.TurnedBack(ASKED)
 
     ended = _go_on(world, run_id, {}, turned)
     return replace(ended, exit=Exit.DONE) if ended.outcome is Outcome.ROLLED_BACK else ended
@@ -61,19 +61,18 @@ def forget(world: World, run_id: str | None) -> list[str]:
     with Journal.open(world.state) as journal:
         accounts = [journal.account(run_id)] if run_id else journal.accounts()
         if run_id and accounts[0].run.is_owed:
-            raise UsageError(
-                f"cannot forget run {accounts[0].id}: it is not finished", hint=f"keyrotor resume {accounts[0].id}"
-            )
-        closed = [account for account in accounts if account.run.phase is Phase.CLOSED]
-        return [_forget(world, journal, account) for account in closed]
+            why = f"cannot forget run {accounts[0].id}: it is not finished"
+            raise UsageError(why, hint=f"keyrotor resume {accounts[0].id}")
+        return [account.id for account in accounts if _forget_alone(world, journal, account.id)]
 
 
-def forget_expired(world: World, journal: Journal) -> None:
-    """Forget the closed runs whose time to keep is over."""
+def forget_expired(world: World, journal: Journal, source: Source) -> None:
+    """Forget the closed runs of this secret whose time to keep is over. The caller holds its lock."""
     for account in journal.accounts():
         age = world.now() - (account.closed or world.now())
-        if account.run.phase is Phase.CLOSED and age > timedelta(seconds=account.run.plan.keep):
-            _forget(world, journal, account)
+        is_ours = account.run.plan.source.file == source.file and account.run.phase is Phase.CLOSED
+        if is_ours and age > timedelta(seconds=account.run.plan.keep):
+            _forget(world, journal, account.id)
 
 
 def accounts(world: World) -> list[Account]:
@@ -107,11 +106,11 @@ def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin:
         rows = [replace(row, within=within.get(row.place, row.within)) for row in account.run.plan.rows]
         places = world.places(rows, source, prepared, folder)
         event = begin(account.run)
+        run = machine.follow(account.run, event)
         journal.append(account.id, event, world.now())
-        ending = drive(world, journal, machine.follow(account.run, event), places, pair)
-        return report_of(
-            journal, ending, what_to_commit(world.repository(Path(source.file)), ending, Path(source.file), False)
-        )
+        ending = drive(world, journal, run, places, pair)
+        file = Path(source.file)
+        return report_of(journal, ending, what_to_commit(world.repository(file), ending, file, False))
 
 
 def _meant(world: World, run_id: str | None) -> Account | None:
@@ -121,9 +120,8 @@ def _meant(world: World, run_id: str | None) -> Account | None:
             return journal.account(run_id)
         owed = journal.owed()
     if len(owed) > 1:
-        raise UsageError(
-            f"cannot choose a run: {', '.join(account.id for account in owed)} are owed", hint="keyrotor status"
-        )
+        names = ", ".join(account.id for account in owed)
+        raise UsageError(f"cannot choose a run: {names} are owed", hint="keyrotor status")
     return owed[0] if owed else None
 
 
@@ -154,7 +152,16 @@ def _reopened(world: World, account: Account, folder: Path) -> tuple[Mapping[Val
     return prepared, Pair(before[key], after[key], {name: secret for name, secret in before.items() if name != key})
 
 
-def _forget(world: World, journal: Journal, account: Account) -> str:
-    world.discard(journal.folder(account.id))
-    journal.append(account.id, machine.Forgotten(), world.now())
-    return account.id
+def _forget_alone(world: World, journal: Journal, run_id: str) -> bool:
+    """Forget the run if it is closed, under its secret's lock: a rollback may be using what is to go."""
+    file = Path(journal.account(run_id).run.plan.source.file)
+    with locked(world, file) if file.parent.is_dir() else nullcontext():
+        if journal.account(run_id).run.phase is not Phase.CLOSED:
+            return False
+        _forget(world, journal, run_id)
+        return True
+
+
+def _forget(world: World, journal: Journal, run_id: str) -> None:
+    journal.discard(run_id)
+    journal.append(run_id, machine.Forgotten(), world.now())

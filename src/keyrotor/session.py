@@ -22,6 +22,7 @@ KEPT: Mapping[Value, str] = {Value.OLD: "before.env", Value.NEW: "after.env"}
 
 
 def report_of(journal: Journal, ending: Ending, notes: Sequence[str]) -> Report:
+    """The report of a run that has come to rest, from its record."""
     entries = journal.account(ending.run.plan.run).entries
     timed = [(entry.at, entry.event) for entry in entries]
     return report.of_run(ending.run, timed, ending.outcome, ending.reason, notes)
@@ -29,6 +30,7 @@ def report_of(journal: Journal, ending: Ending, notes: Sequence[str]) -> Report:
 
 @contextmanager
 def locked(world: World, file: Path) -> Iterator[None]:
+    """One run at a time for this secret file; children inherit the lock. Raises BusyError, RefusedError."""
     if not file.parent.is_dir():
         raise RefusedError(f"cannot read {file}: there is no such folder")
     with lock.held(file) as descriptor:
@@ -37,6 +39,7 @@ def locked(world: World, file: Path) -> Iterator[None]:
 
 
 def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place], pair: Pair) -> Ending:
+    """Let the engine go on with the run; each event is durable, then shown. Raises OwedError if it cannot be."""
     with world.screen.follow(run) as shown:
 
         def record(event: Event) -> None:
@@ -52,6 +55,7 @@ def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place],
 
 
 def two_ways(run: str) -> str:
+    """The two commands by which an unfinished run can be ended."""
     return f"keyrotor resume {run}  (goes on)   or   keyrotor rollback {run}  (ends all old)"
 
 

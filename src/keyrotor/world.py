@@ -76,9 +76,6 @@ class RealWorld:
     def prepared(self, folder: Path) -> Mapping[Value, bytes]:
         return {value: files.look(folder / name).data for value, name in KEPT.items()}
 
-    def discard(self, folder: Path) -> None:
-        files.remove_folder(folder)
-
     def decoy(self) -> Secret:
         return Secret(generate.bogus_key())
 

@@ -75,6 +75,9 @@ class Drifted:
     occasion: str  # "restart": seen before the unit took it up · "settle": seen in the last look
 
 
+ASKED = "asked for"  # the reason of a rollback that a person typed
+
+
 @dataclass(frozen=True, slots=True)
 class TurnedBack:
     reason: str

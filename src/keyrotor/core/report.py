@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from keyrotor.core import plan
-from keyrotor.core.machine import Event, Failed, Moved, Moving, Passed, Run, Step
+from keyrotor.core.machine import (
+    ASKED,
+    Event,
+    Failed,
+    Moved,
+    Moving,
+    Opened,
+    Passed,
+    Resumed,
+    Run,
+    Step,
+    TurnedBack,
+)
 from keyrotor.core.model import ALREADY, Act, Outcome, Row, Value
 from keyrotor.errors import Exit
 
@@ -65,7 +77,7 @@ def of_run(run: Run, events: Iterable[Timed], outcome: Outcome, reason: str, not
         playbook=run.plan.playbook,
         run=run.plan.run,
         reason=reason or run.reason,
-        seconds=_between(timed[0][0], timed[-1][0]) if timed else 0.0,
+        seconds=_between(_began(timed), timed[-1][0]) if timed else 0.0,
         outage=outage(run, timed),
         fingerprints={str(value): name for value, name in run.plan.fingerprints.items()},
         places=tuple(_place(run, row, timed) for row in run.plan.rows)
@@ -75,6 +87,12 @@ def of_run(run: Run, events: Iterable[Timed], outcome: Outcome, reason: str, not
         goal=run.goal,
         notes=tuple(notes),
     )
+
+
+def _began(timed: list[Timed]) -> datetime:
+    """When the command that is being reported took the run up."""
+    starts = (Opened, Resumed)
+    return [at for at, event in timed if isinstance(event, starts) or event == TurnedBack(ASKED)][-1]
 
 
 def _place(run: Run, row: Row, timed: list[Timed]) -> PlaceReport:
