@@ -117,7 +117,9 @@ class Engine:
     def _look(self, row: Row) -> Holds:
         try:
             return self._places[row.id].holds(self._pair)
-        except KeyrotorError:
+        except InterruptedRun:
+            raise
+        except Exception:  # noqa: BLE001  a look that fails, in whatever way, has seen nothing
             return Holds.UNKNOWN
 
     def _emit(self, event: Event) -> None:

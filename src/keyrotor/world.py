@@ -39,6 +39,7 @@ class RealWorld:
         self.stop = stop
         self._processes = Processes(stop.rest)
         self._http = Http()
+        self._managers: dict[str, Systemd] = {}
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -131,7 +132,8 @@ class RealWorld:
         return Litellm(row.options["url"], row.act, variable, config, row.within, behind, self._http, self.stop.rest)
 
     def _systemd(self, row: Row) -> Systemd:
-        return Systemd(self._processes, self.env, row.options["scope"])
+        scope = row.options["scope"]
+        return self._managers.setdefault(scope, Systemd(self._processes, self.env, scope))
 
     def _encrypted(self, source: Source) -> Encrypted:
         project = Path(source.project)

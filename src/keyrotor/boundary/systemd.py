@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _SHOWN = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts", "InvocationID"),
     *("TimeoutStopUSec", "TriggeredBy", "Environment", "EnvironmentFiles", "FragmentPath"),
 )
+FRESH = 0.25  # seconds
 _SPAN = {"y": 31557600.0, "month": 2629800.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 _SPAN |= {"ms": 1e-3, "us": 1e-6}
 
@@ -58,6 +60,7 @@ class Systemd:
         self._processes = processes
         self._env = with_runtime_dir(environment(env)) if scope == "user" else environment(env)
         self._scope = scope
+        self._seen: dict[str, tuple[float, Unit]] = {}
 
     def command(self, verb: str, unit: str, *options: str) -> list[str]:
         """The argv for one verb on one unit."""
@@ -71,10 +74,18 @@ class Systemd:
     def show(self, unit: str) -> Unit:
         """The unit as it is now. Raises PlaceError without a bus; an unknown unit is `not-found`, no error."""
         out = self._run(self.command("show", unit, f"--property={','.join(_SHOWN)}"))
-        return parsed(unit, out.decode(errors="replace"))
+        found = parsed(unit, out.decode(errors="replace"))
+        self._seen[unit] = (time.monotonic(), found)
+        return found
+
+    def seen(self, unit: str) -> Unit:
+        """The last look at the unit if it is fresh: preflight asks three times within a moment (20 ms each)."""
+        at, found = self._seen.get(unit, (0.0, None))
+        return found if found and time.monotonic() - at < FRESH else self.show(unit)
 
     def restart(self, unit: str, within: float) -> None:
         """Stop and start; returns when systemd calls it started, which is before the service answers."""
+        self._seen.pop(unit, None)
         self._run(self.command("restart", unit), within)
 
     def reset_failed(self, unit: str) -> None:

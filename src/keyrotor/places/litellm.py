@@ -184,7 +184,7 @@ class Litellm:
         if self.behind is None:
             return None
         try:
-            return self.behind.systemd.show(self.behind.name)
+            return self.behind.systemd.seen(self.behind.name)
         except PlaceError:
             return None
 

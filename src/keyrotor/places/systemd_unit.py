@@ -44,7 +44,7 @@ class SystemdUnit:
 
     def holds(self, pair: Pair) -> Holds:
         try:
-            unit = self.systemd.show(self.name)
+            unit = self.systemd.seen(self.name)
         except PlaceError:
             return Holds.UNKNOWN
         return self._holds(unit, pair) if unit.is_active else Holds.UNKNOWN

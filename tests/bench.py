@@ -1,0 +1,244 @@
+"""`keyrotor rotate` beside a plain shell script that does the same (`bench/rotate.sh`), on one lab, in one run.
+
+    KEYROTOR_LITELLM=… .venv/bin/python tests/bench.py [--pairs 11] [--gateway litellm|embedded] [--json FILE]
+
+Rules:
+1. Pair by pair, so that what else the machine does meets both; who goes first changes with each pair.
+2. One rotation of each comes before and is not counted: it makes the record, and warms the disk's cache.
+3. A goal that is missed is said and is no error (exit 0): these are measurements. A rotation that fails is one (1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from keyrotor.demo.build import build
+from keyrotor.demo.lab import Lab
+from keyrotor.demo.user_systemd import private_user_manager
+
+KEYROTOR = Path(sys.executable).with_name("keyrotor")
+SCRIPT = Path(__file__).with_name("bench") / "rotate.sh"
+EVERY = 0.02  # seconds between the client's questions, and between two looks at a process's memory
+STARTS = 31  # interleaved starts of `keyrotor --version` and of bare click
+NO_START_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n"  # rotations of the embedded gateway follow each other at once
+
+WALL, OUTAGE, START, MEMORY = 0.6, 0.15, 1.5, 70.0  # the goals: seconds, seconds, times, MB
+
+Judge = Callable[[float, float], bool]  # of the median difference and the median ratio
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One rotation. `memory` is the peak of the process itself, without its children."""
+
+    wall: float
+    outage: float
+    memory: float
+
+
+class Client(threading.Thread):
+    """A client that reads its config again before each question, and notes when it got its 200."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(daemon=True)
+        self._lab = lab
+        self._is_over = threading.Event()
+        self.served: list[tuple[float, str]] = []
+
+    def run(self) -> None:
+        while not self._is_over.wait(EVERY):
+            key = self.key()
+            if key and self._status(key) == 200:
+                self.served.append((time.perf_counter(), key))
+
+    def key(self) -> str:
+        found = re.search(r'"apiKey": "([^"]*)"', self._lab.settings.read_text())
+        return found[1] if found else ""
+
+    def outage(self) -> float:
+        """The longest time between one 200 and the next."""
+        times = [at for at, _ in self.served]
+        return max(later - earlier for earlier, later in pairwise(times))
+
+    def wait_for(self, is_served: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        while not is_served():
+            if time.monotonic() > deadline:
+                sys.exit("the client gets no 200")
+            time.sleep(EVERY)
+
+    def end(self) -> None:
+        self._is_over.set()
+        self.join()
+
+    def _status(self, key: str) -> int | None:
+        gateway = http.client.HTTPConnection("127.0.0.1", self._lab.port, timeout=2)
+        try:
+            gateway.request("GET", "/v1/models", headers={"Authorization": f"Bearer {key}"})
+            return gateway.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            gateway.close()
+
+
+class Memory(threading.Thread):
+    """The peak of one process's resident memory. `wait4` would give the largest of it and its children."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._status = Path(f"/proc/{pid}/status")
+        self.peak = 0.0  # MB
+
+    def run(self) -> None:
+        """Until the process ends. The last reading counts: the first may be from before its exec."""
+        with contextlib.suppress(OSError):  # it is gone
+            while found := re.search(r"VmHWM:\s*(\d+) kB", self._status.read_text()):
+                self.peak = int(found[1]) / 1024
+                time.sleep(EVERY)
+
+
+def measured(lab: Lab, argv: Sequence[object]) -> Sample:
+    """One rotation of the lab, proven from outside: a new key, and the client served with it."""
+    client = Client(lab)
+    old = client.key()
+    client.start()
+    client.wait_for(lambda: bool(client.served))
+    env = {**lab.environment(), "SOPS": lab.sops, "UNIT": str(lab.unit), "URL": lab.url}
+    with tempfile.TemporaryFile("w+") as said:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [str(word) for word in argv],
+            cwd=lab.project,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+        memory = Memory(process.pid)
+        memory.start()
+        code = process.wait()
+        wall = time.perf_counter() - began
+        said.seek(0)
+        if code:
+            sys.exit(f"{argv[0]} ended with {code}:\n{said.read()}")
+    new = client.key()
+    if new == old or new != lab.current_key():
+        sys.exit(f"{argv[0]} ended well, but the key is not a new one everywhere")
+    client.wait_for(lambda: client.served[-1][1] == new)
+    client.end()
+    memory.join()
+    return Sample(wall, client.outage(), memory.peak)
+
+
+def rotations(gateway: str, pairs: int) -> dict[str, list[Sample]]:
+    """As many samples of each as there are pairs."""
+    contestants: dict[str, list[object]] = {"keyrotor": [KEYROTOR, "rotate", "--yes"], "script": [SCRIPT]}
+    samples: dict[str, list[Sample]] = {name: [] for name in contestants}
+    litellm = Path(os.environ["KEYROTOR_LITELLM"]) if gateway == "litellm" else None
+    with tempfile.TemporaryDirectory(prefix="keyrotor-bench-") as folder, private_user_manager() as manager:
+        lab = build(Path(folder) / "lab", manager=manager, litellm=litellm, unit_lines=NO_START_LIMIT)
+        try:
+            lab.start()
+            lab.wait_until_healthy()
+            for pair in range(pairs + 1):
+                for name in sorted(contestants, reverse=bool(pair % 2)):
+                    sample = measured(lab, contestants[name])
+                    if pair:
+                        samples[name].append(sample)
+                    seen = f"wall {sample.wall:.2f} s, outage {sample.outage:.2f} s"
+                    print(f"{pair or 'warm-up':>7} {name:8} {seen}", file=sys.stderr, flush=True)
+        finally:
+            lab.stop()
+    return samples
+
+
+def starts() -> dict[str, list[float]]:
+    """How long `keyrotor --version` and bare click take, by turns."""
+    contestants = {"keyrotor": [str(KEYROTOR), "--version"], "click": [sys.executable, "-c", "import click"]}
+    samples: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(STARTS + 1):
+        for name, argv in contestants.items():
+            began = time.perf_counter()
+            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+            if turn:
+                samples[name].append(time.perf_counter() - began)
+    return samples
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """The median, and between which values half of them lie."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+    return f"{middle:{form}} ({low:{form}} … {high:{form}})"
+
+
+def row(name: str, beside: Sequence[Sequence[float]], goal: str, is_met: Judge) -> str:
+    """One line of the table; the goal is judged by the medians of the pairs' differences and ratios."""
+    ours, others = beside
+    differences = [one - other for one, other in zip(ours, others, strict=True)]
+    ratios = [one / other for one, other in zip(ours, others, strict=True)]
+    judged = "ok" if is_met(statistics.median(differences), statistics.median(ratios)) else "**missed**"
+    seen = (spread(ours, ".3f"), spread(others, ".3f"), spread(differences, "+.3f"), spread(ratios, ".3f"))
+    return f"| {name} | {' | '.join(seen)} | {goal} | {judged} |"
+
+
+def table(samples: dict[str, list[Sample]], started: dict[str, list[float]]) -> list[str]:
+    """Markdown: seconds as median (quartiles), and whether each goal is met."""
+    walls = [[sample.wall for sample in samples[name]] for name in ("keyrotor", "script")]
+    outages = [[sample.outage for sample in samples[name]] for name in ("keyrotor", "script")]
+    bare = [started[name] for name in ("keyrotor", "click")]
+    memory = [sample.memory for sample in samples["keyrotor"]]
+    judged = "ok" if max(memory) <= MEMORY else "**missed**"
+    return [
+        "| | keyrotor | beside it | difference | ratio | goal | |",
+        "|---|---|---|---|---|---|---|",
+        row("rotate: wall time, s", walls, f"at most +{WALL} s", lambda more, _: more <= WALL),
+        row("rotate: no 200 for a client, s", outages, f"at most +{OUTAGE} s", lambda more, _: more <= OUTAGE),
+        row("`--version`, `import click`, s", bare, f"at most {START} times", lambda _, times: times <= START),
+        f"| rotate: peak memory, MB | {spread(memory, '.1f')} | | | | at most {MEMORY:g} MB | {judged} |",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=11)
+    parser.add_argument("--gateway", choices=["litellm", "embedded"], default="litellm")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to this file")
+    asked = parser.parse_args()
+    if asked.pairs < 1:
+        parser.error("--pairs must be 1 or more")
+    if asked.gateway == "litellm" and "KEYROTOR_LITELLM" not in os.environ:
+        parser.error("KEYROTOR_LITELLM must name the litellm program")
+    load = [os.getloadavg()[0]]
+    started = starts()
+    samples = rotations(asked.gateway, asked.pairs)
+    load.append(os.getloadavg()[0])
+    print(
+        f"{asked.pairs} pairs on {'real LiteLLM' if asked.gateway == 'litellm' else 'the embedded gateway'}, "
+        f"{STARTS} starts · {os.cpu_count()} cores · load average {load[0]:.2f} before, {load[1]:.2f} after · "
+        "median (quartiles)\n"
+    )
+    print("\n".join(table(samples, started)))
+    if asked.json:
+        rotated = {name: [asdict(sample) for sample in found] for name, found in samples.items()}
+        found = {"gateway": asked.gateway, "load": load, "rotate": rotated, "start": started}
+        asked.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
