@@ -20,7 +20,7 @@ from keyrotor.errors import Exit, KeyrotorError, OwedError
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
-from keyrotor.session import drive, locked, report_of, two_ways, what_to_commit
+from keyrotor.session import drive, locked, report_of, what_to_commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,12 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
             return report_of(journal, ending, notes)
 
 
-def plan_rotation(world: World, name: str | None) -> tuple[Playbook, preflight.Ready]:
-    """Everything a rotation does before its first effect, and nothing else."""
+def plan_rotation(world: World, name: str | None) -> tuple[Playbook, preflight.Ready, str]:
+    """Everything a rotation does before its first effect, and nothing else; and the id of a run owed first, or ""."""
     book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
-    _want_nothing_owed(world, Path(book.source.file))
-    return book, preflight.check(world, book)
+    with Journal.peek(world.state) as journal:
+        owed = journal.owed(Path(book.source.file))
+    return book, preflight.check(world, book), owed[0].id if owed else ""
 
 
 def _open(
@@ -71,7 +72,7 @@ def _open(
     """Choose the new value; make `before`, `after` and `opened` durable, in this order."""
     run_id = world.run_id()
     folder = journal.folder(run_id)
-    new, public = (wish.value, "") if wish.value else world.generate(book)
+    new, public = (wish.value, "") if wish.value is not None else world.generate(book)
     pair = replace(ready.pair, new=new)
     fingerprint_key, fingerprint = world.fingerprinter()
     try:
@@ -103,7 +104,7 @@ def _want_nothing_owed(world: World, file: Path) -> None:
         owed = journal.owed(file)
     if owed:
         first = owed[0]
-        raise OwedError(f"cannot start: run {first.id} of {file.name} is not finished", hint=two_ways(first.id))
+        raise OwedError(f"cannot start: run {first.id} of {file.name} is not finished", run=first.id)
 
 
 def _last_rotated(world: World, book: Playbook) -> datetime | None:

@@ -34,7 +34,7 @@ def status(accounts: Sequence[Account], now: datetime) -> Told:
     owed = [account for account in accounts if account.run.is_owed]
     last: dict[tuple[str, str], Account] = {}
     for account in accounts:
-        if account.run.outcome in (Outcome.ROTATED, Outcome.OLD_ALIVE):
+        if account.run.outcome in (Outcome.ROTATED, Outcome.OLD_ALIVE, Outcome.ABANDONED):
             source = account.run.plan.source
             last[source.file, source.key] = account
     text = [line for account in owed for line in _owed_lines(account)]
@@ -77,6 +77,8 @@ def _age(account: Account, now: datetime) -> dict[str, Any]:
 
 def _age_line(account: Account, now: datetime) -> str:
     plan = account.run.plan
+    if account.run.outcome is Outcome.ABANDONED:
+        return f"{plan.source.key}: run {account.id} was abandoned ({account.run.reason}); what holds what is not known"
     proof = "old key proven dead" if account.run.outcome is Outcome.ROTATED else "OLD KEY NOT PROVEN DEAD"
     when = f"{_closed(account).astimezone():%Y-%m-%d %H:%M}"
     return f"{plan.source.key}: {ago(now - _closed(account))} old, {proof} {when}, run {account.id} ({plan.playbook})"

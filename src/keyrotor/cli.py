@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from keyrotor import __version__
-from keyrotor.errors import BusyError, Exit, InterruptedRun, KeyrotorError, OwedError, RefusedError, UsageError
+from keyrotor.errors import Exit, InterruptedRun, KeyrotorError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from keyrotor.core.report import Report
@@ -29,36 +29,27 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyrotorError as error:
-            _tell(error, ctx.meta.get("json", False))
-            ctx.exit(error.exit)
+            _tell(error, ctx)
         except InterruptedRun as asked:
-            _tell(
-                KeyrotorError(f"interrupted by {asked} before the first effect; nothing was changed"),
-                ctx.meta.get("json", False),
-            )
-            ctx.exit(Exit.FAILED)
+            _tell(KeyrotorError(f"interrupted by {asked} before the first effect; nothing was changed"), ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception as error:  # noqa: BLE001  its text may hold anything, so only its kind and place are told
-            _tell(_internal(error), ctx.meta.get("json", False))
-            ctx.exit(Exit.FAILED)
+        except Exception as error:  # noqa: BLE001  no traceback: what it shows is not ours to choose
+            _tell(_internal(error), ctx)
 
 
-def _tell(error: KeyrotorError, as_json: bool) -> None:
+def _tell(error: KeyrotorError, ctx: click.Context) -> NoReturn:
     from keyrotor import console
 
-    is_unchanged = error.exit in (Exit.FAILED, Exit.REFUSED) and "changed" not in str(error)
-    console.error(str(error), error.hint, is_unchanged=is_unchanged)
-    if as_json:
-        from keyrotor.core.model import Outcome
-        from keyrotor.core.report import Report
-
-        outcomes = {RefusedError: Outcome.REFUSED, BusyError: Outcome.BUSY, OwedError: Outcome.INTERRUPTED}
-        outcome = next((found for kind, found in outcomes.items() if isinstance(error, kind)), Outcome.NOTHING_CHANGED)
-        _print_json(console.as_json(Report(outcome, error.exit, reason=str(error))))
+    failed = console.failed(error)
+    console.complain(failed, is_unchanged=isinstance(error, RefusedError))
+    if ctx.meta.get("json", False):
+        _print_json(console.as_json(failed))
+    ctx.exit(error.exit)
 
 
 def _internal(error: Exception) -> KeyrotorError:
+    """What may be told of a bug: its kind and its place, for its text may hold anything."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
@@ -74,7 +65,7 @@ def _as_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
 json_option = click.option(
     "--json", "as_json", is_flag=True, callback=_as_json, help="Print one JSON object on stdout."
 )
-yes_option = click.option("--yes", is_flag=True, help="Do not ask before the first effect.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
 playbook_argument = click.argument("playbook", required=False)
 
 
@@ -124,14 +115,17 @@ def plan(playbook: str | None, as_json: bool) -> None:
     from keyrotor import app, screen
 
     world = _world(as_json, True)
-    book, ready = app.plan_rotation(world, playbook)
+    book, ready, owed = app.plan_rotation(world, playbook)
     if as_json:
         rows = [{"id": r.id, "kind": r.kind, "act": r.act, "label": r.label} for r in ready.rows]
-        _print_json({"schema": 1, "playbook": book.name, "places": rows, "skipped": dict(ready.skipped)})
+        _print_json(
+            {"schema": 1, "playbook": book.name, "places": rows, "skipped": dict(ready.skipped), "owed": owed or None}
+        )
         return
     out = screen.Plain(sys.stdout)
     out.planned(book, ready.rows)
-    out.say("A rotation can run. Nothing was changed.")
+    out.say(f"First run {owed} must be finished: keyrotor resume {owed}" if owed else "A rotation can run.")
+    out.say("Nothing was changed.")
 
 
 @main.command()
@@ -174,10 +168,15 @@ def abandon(run: str, reason: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("run", required=False)
-def forget(run: str | None) -> None:
-    """Drop the former value's ciphertext of a closed RUN, or of every closed run."""
+@yes_option
+def forget(run: str | None, yes: bool) -> None:
+    """Drop the former value's ciphertext of a closed RUN, or of every closed run. It can never be rolled back then."""
     from keyrotor import runs
 
+    if run is None and not yes:
+        _want_consent(_is_interactive(), "keyrotor forget --yes  (or name the run)")
+        if not _ask("No closed run can be rolled back then. Forget the former value of every one?"):
+            sys.exit(Exit.FAILED)
     forgotten = runs.forget(_world(False, True), run)
     click.echo(f"forgotten: {', '.join(forgotten)}" if forgotten else "nothing to forget")
 
@@ -205,7 +204,7 @@ def log(run: str | None, verify: bool, as_json: bool) -> None:
     if verify:
         runs.verify(world)
     found = chronicle.log(runs.accounts(world), run)
-    _print_json(found.as_json()) if as_json else click.echo("\n".join(found.lines()))
+    _print_json({**found.as_json(), "verified": verify}) if as_json else click.echo("\n".join(found.lines()))
     if verify and not as_json:
         click.echo("the record is whole: every entry follows from the one before it")
 

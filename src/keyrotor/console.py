@@ -9,6 +9,7 @@ from typing import Any, TextIO, cast
 
 from keyrotor.core.model import Outcome
 from keyrotor.core.report import Report
+from keyrotor.errors import BusyError, Exit, KeyrotorError, OwedError, RefusedError
 from keyrotor.screen import Deaf, Plain
 
 
@@ -24,12 +25,17 @@ def _rotated(report: Report) -> list[str]:
     old, new = (report.fingerprints.get(value, "") for value in ("old", "new"))
     lines = [
         f"rotated {report.playbook} in {report.seconds:.1f} s{away}",
-        f"now: every place holds the new key (…{new}); the old one (…{old}) is refused",
+        f"now: every place holds the new key ({new}); the old one ({old}) is refused",
     ]
     return lines + ([report.public.rstrip()] if report.public else [])
 
 
 def _rolled_back(report: Report) -> list[str]:
+    if report.exit == Exit.DONE:
+        return [
+            f"rolled back {report.playbook} in {report.seconds:.1f} s",
+            "now: every place holds the old key, proven to work; the new one is refused",
+        ]
     why = f": {report.reason}" if report.reason else ""
     return [
         f"cannot rotate {report.playbook}{why}",
@@ -40,12 +46,16 @@ def _rolled_back(report: Report) -> list[str]:
 
 
 def _stuck(report: Report) -> list[str]:
-    now = " · ".join(f"{place.id} {place.state}" for place in report.places)
+    words = {"moved": f"holds the {report.goal} key", "pending": "not reached", "passed": "left as it was"}
+    lines = [f"cannot finish run {report.run}: {report.reason}"]
+    lines += [f"it had turned back: {report.turned_back}"] if report.turned_back else []
+    lines += [f"now: neither all old nor all new, on the way to the {report.goal} key:"]
+    lines += [f"  {place.id}: {words.get(place.state, place.state)}" for place in report.places]
     return [
-        f"cannot finish run {report.run}: {report.reason}",
-        f"now: neither all old nor all new, on the way to {report.goal}: {now}",
-        f"to go on: keyrotor resume {report.run}",
+        *lines,
+        f"to go on: keyrotor resume {report.run}  (tries again what failed)",
         f"to go back: keyrotor rollback {report.run}",
+        f'mended by hand: keyrotor abandon {report.run} --reason "what you did"',
     ]
 
 
@@ -91,6 +101,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "outcome": str(report.outcome),
         "exit": int(report.exit),
         "reason": report.reason,
+        "hint": report.hint,
         "seconds": report.seconds,
         "outage": report.outage,
         "fingerprints": dict(report.fingerprints),
@@ -107,14 +118,28 @@ def is_terminal(stream: TextIO | None) -> bool:
     return bool(stream and stream.isatty())
 
 
-def error(text: str, hint: str = "", *, is_unchanged: bool = False) -> None:
+_FAILED: Mapping[type[KeyrotorError], Outcome] = {
+    RefusedError: Outcome.REFUSED,
+    BusyError: Outcome.BUSY,
+    OwedError: Outcome.INTERRUPTED,
+}
+
+
+def failed(error: KeyrotorError) -> Report:
+    """The report of a command that ended with an error."""
+    outcome = next((found for kind, found in _FAILED.items() if isinstance(error, kind)), Outcome.NOTHING_CHANGED)
+    run = error.run if isinstance(error, OwedError) else ""
+    return Report(outcome, error.exit, run=run, reason=str(error), hint=error.hint)
+
+
+def complain(report: Report, *, is_unchanged: bool) -> None:
     """A failure, on stderr: what failed, how things are now, what to type."""
     err = Plain(sys.stderr)
-    err.say(f"keyrotor: {text}")
+    err.say(f"keyrotor: {report.reason}")
     if is_unchanged:
         err.say("now: nothing was changed")
-    if hint:
-        err.say(f"hint: {hint}")
+    if report.hint:
+        err.say(f"hint: {report.hint}")
 
 
 def hang_up() -> None:

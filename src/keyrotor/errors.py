@@ -63,6 +63,12 @@ class OwedError(KeyrotorError):
 
     exit = Exit.INTERRUPTED
 
+    def __init__(self, message: str, *, run: str) -> None:
+        super().__init__(
+            message, hint=f"keyrotor resume {run}  (goes on)   or   keyrotor rollback {run}  (ends all old)"
+        )
+        self.run = run
+
 
 class PlaceError(KeyrotorError):
     """The world does not do what a place asked of it: the file, the unit, the door."""

@@ -25,13 +25,13 @@ from keyrotor.errors import JournalError, UsageError
 SCHEMA = 1
 YOUNG = 3600.0  # seconds; opening a run takes less than one
 _FILE = "journal.sqlite3"
-_TABLES = """
-CREATE TABLE events (
-    seq INTEGER PRIMARY KEY, run TEXT NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL,
-    chain TEXT NOT NULL
-) STRICT;
-CREATE INDEX events_of_run ON events (run);
-"""
+_TABLES = (
+    """CREATE TABLE events (
+        seq INTEGER PRIMARY KEY, run TEXT NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL,
+        chain TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX events_of_run ON events (run)",
+)
 _KINDS = {kind: name for name, kind in EVENTS.items()}
 _COLUMNS = "seq, run, at, kind, data, chain"
 _START = "0" * 64
@@ -43,10 +43,14 @@ class Entry:
 
     seq: int
     run: str
-    at: datetime
+    stamp: str
     kind: str
     data: str
     chain: str
+
+    @property
+    def at(self) -> datetime:
+        return datetime.fromisoformat(self.stamp)
 
     @property
     def event(self) -> Event:
@@ -87,14 +91,11 @@ class Journal:
         """For writing; made if there is none. Raises JournalError, PlaceError."""
         files.make_folder(state)
         path = state / _FILE
-        is_new = not files.exists(path)
-        if is_new:
-            files.create(path, b"")
+        files.create_if_absent(path)
         journal = cls(state, _connected(f"file:{_quoted(path)}?mode=rw"))
         with journal._telling("open"):
             journal._database.execute("PRAGMA synchronous=EXTRA")
-            if is_new or journal._version() == 0:
-                journal._make_tables()
+            journal._make_tables()
         journal._want_version()
         return journal
 
@@ -103,18 +104,28 @@ class Journal:
         """For reading only. Where there is no record yet it is empty. Raises JournalError."""
         path = state / _FILE
         if not files.exists(path):
-            journal = cls(state, _connected("file::memory:"))
-            journal._make_tables()
-            return journal
+            return cls._empty(state)
         journal = cls(state, _connected(f"file:{_quoted(path)}?mode=ro"))
         try:
-            journal._version()
+            version = journal._version()
         except sqlite3.OperationalError:
             if not files.exists(state / f"{_FILE}-journal"):
                 raise JournalError(f"cannot read the record in {state}") from None
             # A writer was killed in mid-write. Only a writer can mend that, and nobody may be kept from reading.
             journal = cls(state, _connected(f"file:{_quoted(path)}?mode=rw"))
+            with journal._telling("read"):
+                version = journal._version()
+        except sqlite3.DatabaseError as error:
+            raise JournalError(f"cannot read the record in {state}: {error}") from None
+        if version == 0:  # its maker was killed before the first event
+            return cls._empty(state)
         journal._want_version()
+        return journal
+
+    @classmethod
+    def _empty(cls, state: Path) -> Journal:
+        journal = cls(state, _connected("file::memory:"))
+        journal._make_tables()
         return journal
 
     def __enter__(self) -> Journal:
@@ -124,7 +135,13 @@ class Journal:
         self._database.close()
 
     def _make_tables(self) -> None:
-        self._database.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
+        """Once, whoever comes first."""
+        if self._version() == 0:
+            self._database.execute("BEGIN IMMEDIATE")
+            if self._version() == 0:
+                for statement in (*_TABLES, f"PRAGMA user_version={SCHEMA}"):
+                    self._database.execute(statement)
+            self._database.execute("COMMIT")
 
     def append(self, run: str, event: Event, at: datetime) -> None:
         """Record one event, durably."""
@@ -187,7 +204,7 @@ class Journal:
         """The first entry whose hash does not follow from the one before it; None if the chain is whole."""
         chain, seq = _START, 0
         for entry in self._entries("ORDER BY seq"):
-            chain, seq = _chained(chain, entry.seq, entry.run, entry.at.isoformat(), entry.kind, entry.data), seq + 1
+            chain, seq = _chained(chain, entry.seq, entry.run, entry.stamp, entry.kind, entry.data), seq + 1
             if entry.chain != chain or entry.seq != seq:
                 return entry
         return None
@@ -195,17 +212,16 @@ class Journal:
     def _account(self, run: str) -> Account:
         entries = tuple(self._entries("WHERE run = ? ORDER BY seq", run))
         try:
-            return Account(entries, fold(entry.event for entry in entries))
-        except (msgspec.DecodeError, KeyError):
-            raise JournalError(
-                f"cannot read run {run}: its record is not of this version", hint="keyrotor log --verify"
-            ) from None
+            return Account(entries, fold(entry.event for entry in entries if entry.at))
+        except (msgspec.DecodeError, KeyError, ValueError):
+            hint = f"use the keyrotor that wrote it; or, if nothing is owed, move {self.state} away"
+            raise JournalError(f"cannot read run {run}: its record is not of this version", hint=hint) from None
 
     def _entries(self, clause: str, *values: str) -> Iterator[Entry]:
         with self._telling("read"):
             rows = self._database.execute(f"SELECT {_COLUMNS} FROM events {clause}", values).fetchall()
         for seq, run, at, kind, data, chain in rows:
-            yield Entry(seq, run, datetime.fromisoformat(at), kind, data, chain)
+            yield Entry(seq, run, at, kind, data, chain)
 
     def _version(self) -> int:
         return int(self._database.execute("PRAGMA user_version").fetchone()[0])

@@ -5,25 +5,39 @@ The kernel lets go of it when the last process that has it ends: a run that was 
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keyrotor.boundary import files, proc
-from keyrotor.errors import BusyError
+from keyrotor.boundary import proc
+from keyrotor.errors import BusyError, RefusedError
 
 
 @contextmanager
 def held(secret_file: Path) -> Iterator[int]:
     """Hold the lock; gives the descriptor that children are to inherit. Raises BusyError, naming the holder."""
     folder = secret_file.parent
-    descriptor = files.try_lock(folder)
-    if descriptor is None:
-        raise BusyError(f"cannot start: {_holder(folder)} holds the lock of {secret_file}", hint="keyrotor status")
     try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise RefusedError(f"cannot lock {folder}: {(error.strerror or '').lower()}") from None
+    try:
+        _take(descriptor, secret_file)
+        os.set_inheritable(descriptor, True)
         yield descriptor
     finally:
-        files.unlock(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # also where a child that lives on still has the descriptor
+        os.close(descriptor)
+
+
+def _take(descriptor: int, secret_file: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(secret_file.parent)
+        raise BusyError(f"cannot start: {holder} holds the lock of {secret_file}", hint="keyrotor status") from None
 
 
 def _holder(folder: Path) -> str:

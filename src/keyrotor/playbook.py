@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -103,7 +104,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    secret: Secret
+    secret: dict[str, Any]
     place: list[dict[str, Any]]
     every: str = "month"
     keep: str = "7d"
@@ -123,12 +124,13 @@ def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
         return found[0]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(path.stem for path in known) or "none"
-    looked = " and ".join(str(shelf) for shelf in shelves) or "no playbooks/ folder here or above"
-    why = f"no playbook {name}" if name else "name one of several" if known else "there is none"
-    raise UsageError(
-        f"cannot choose a playbook: {why} (looked in {looked}; found: {names})", hint="keyrotor rotate PLAYBOOK"
-    )
+    if not known:
+        looked = " or ".join(str(shelf) for shelf in shelves)
+        where = f"in {looked}" if looked else "here: no folder `playbooks` here or above"
+        raise UsageError(f"cannot find a playbook {where}", hint="keyrotor rotate path/to/playbook.toml")
+    names = ", ".join(path.stem for path in known)
+    why = f"there is no {name}" if name else "there are several"
+    raise UsageError(f"cannot choose a playbook: {why}; known: {names}", hint="keyrotor rotate PLAYBOOK")
 
 
 def _shelves(folder: Path, env: Mapping[str, str]) -> list[Path]:
@@ -157,6 +159,14 @@ def load(path: Path, env: Mapping[str, str]) -> Playbook:
     return _Reader(path, env).playbook(table)
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 class _Reader:
     """One file being read; knows what to call itself in an error."""
 
@@ -168,7 +178,7 @@ class _Reader:
 
     def playbook(self, table: dict[str, Any]) -> Playbook:
         document = self._convert(table, Document, "")
-        secret = document.secret
+        secret = self._convert(document.secret, Secret, "[secret]")
         self._secret_file = secret.file
         if secret.key in NEVER:
             raise self._error(f"[secret] key: {secret.key} cannot be rotated: {NEVER[secret.key]}")
@@ -177,7 +187,7 @@ class _Reader:
         if not due.is_every(document.every):
             raise self._error(f"every: cannot read {document.every!r}; allowed: {due.ALLOWED}")
         self._choose("generate", secret.generate, "[secret] generate")
-        self._convert(secret.generate, Recipe, "[secret] generate")
+        self._want_strong(self._convert(secret.generate, Recipe, "[secret] generate"))
         playbook = Playbook(
             name=document.name,
             path=str(self._path),
@@ -190,9 +200,21 @@ class _Reader:
         plan.rows(playbook)  # an order that cannot work is the author's to mend, like a misspelt key
         return playbook
 
+    def _want_strong(self, recipe: Recipe) -> None:
+        """A value that could be guessed, or that some format would have to quote, is the author's mistake."""
+        bounds = {"bytes": (16, 256), "bits": (2048, 16384), "days": (1, 3650)}
+        for key, (least, most) in bounds.items():
+            if not least <= getattr(recipe, key) <= most:
+                raise self._error(f"[secret] generate: {key}: allowed are {least} to {most}")
+        if not re.fullmatch(r"[A-Za-z0-9_-]*", recipe.prefix):
+            raise self._error("[secret] generate: prefix: only A-Z a-z 0-9 _ - (no format has to quote those)")
+
     def _source(self, secret: Secret) -> Source:
         file = os.path.realpath(self._absolute(secret.file, "[secret] file"))
-        return Source(file=file, key=secret.key, identity=secret.identity, project=str(self._project))
+        identity = secret.identity
+        if identity and not identity.startswith("keyring"):
+            identity = self._absolute(identity, "[secret] identity")
+        return Source(file=file, key=secret.key, identity=identity, project=str(self._project))
 
     def _places(self, tables: Sequence[dict[str, Any]]) -> tuple[Declared, ...]:
         if not tables:
@@ -214,6 +236,8 @@ class _Reader:
         for key in PATHS:
             if options.get(key):
                 options[key] = self._absolute(options[key], f"{where}: {key}")
+        if "url" in options and not _is_address(options["url"]):
+            raise self._error(f"{where}: url: not an address; write it as http://127.0.0.1:4000")
         for key in ("put", "holds"):
             if key in options and key in table and not options[key]:
                 raise self._error(f"{where}: {key}: an empty command")
@@ -235,8 +259,10 @@ class _Reader:
         try:
             return msgspec.convert(table, to)
         except msgspec.ValidationError as error:
-            said = str(error).replace("Object missing required field", "missing key")
-            raise self._error(f"{where}{': ' if where else ''}{said[0].lower()}{said[1:]}") from None
+            said, _, at = str(error).replace("Object missing required field", "missing key").partition(" - at `$")
+            key = at.strip("`.")
+            parts = [where, key, said[0].lower() + said[1:]]
+            raise self._error(": ".join(part for part in parts if part)) from None
 
     def _choose(self, table_name: str, table: Mapping[str, Any], where: str) -> None:
         for (name, key), allowed in CHOICES.items():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keyrotor.core import plan
-from keyrotor.core.model import Act, Holds, Playbook, Row, Value
+from keyrotor.core.model import Act, Holds, Playbook, Row, Source, Value
 from keyrotor.errors import PlaceError, RefusedError
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
@@ -40,16 +40,16 @@ def check(world: World, book: Playbook) -> Ready:
     kept, skipped, refusals = [], {}, []
     for row in rows:
         why, reasons = _looked(row, places[row.id], pair, book.source.key)
-        world.screen.checked(row, why or (reasons[0] if reasons else ""))
+        if why:
+            world.screen.skipped(row, why)
         refusals += reasons
         if why:
             skipped[row.place] = why
         else:
             kept.append(row)
     if refusals:
-        raise RefusedError(
-            refusals[0] if len(refusals) == 1 else "cannot rotate:\n  " + "\n  ".join(refusals), hint=_mend(refusals)
-        )
+        several = f"cannot rotate {book.source.key}, for {len(refusals)} reasons:\n  " + "\n  ".join(refusals)
+        raise RefusedError(several if len(refusals) > 1 else refusals[0], hint=_mend(refusals, book.source))
     return Ready(tuple(kept), skipped, pair, ciphertext)
 
 
@@ -57,19 +57,19 @@ def _looked(row: Row, place: Place, pair: Pair, key: str) -> tuple[str, list[str
     """Why the place is skipped, and why it forbids a rotation. A door that fails its check (another
     process has the port, say) is shown no key."""
     holds = place.holds(pair) if row.act is Act.FILE else None
-    if why := _why_skipped(row, holds, key):
-        return why, []
     reasons = place.check(pair)
+    if why := _why_skipped(row, holds, key, is_readable=not reasons):
+        return why, []
     if not reasons and row.act not in (Act.FILE, Act.RETIRE):
         holds = place.holds(pair)
     return "", reasons or _refusals(row, holds)
 
 
-def _why_skipped(row: Row, holds: Holds | None, key: str) -> str:
+def _why_skipped(row: Row, holds: Holds | None, key: str, *, is_readable: bool) -> str:
     if holds is Holds.REFERS:
         return f"refers to {key}; restart what reads it"
     if row.optional and holds is Holds.NEITHER:
-        return "absent, or without this key"
+        return "has another key, or none" if is_readable else "absent"
     return ""
 
 
@@ -82,11 +82,13 @@ def _refusals(row: Row, holds: Holds | None) -> list[str]:
             "gives no clear answer to the present key" if holds is Holds.UNKNOWN else f"accepts {holds} of the two keys"
         )
         return [f"cannot prove the present key at {row.label}: it {seen}"]
-    return [f"cannot rotate {row.label}: it does not hold the present value"]
+    return [f"cannot rotate {row.label}: it does not hold the present value, or is absent"]
 
 
-def _mend(refusals: Sequence[str]) -> str:
-    return "keyrotor repair" if any("does not hold the present value" in reason for reason in refusals) else ""
+def _mend(refusals: Sequence[str], source: Source) -> str:
+    if any("does not hold the present value" in reason for reason in refusals):
+        return f"put the present {source.key} there first; it is in {source.file} (sops decrypt)"
+    return ""
 
 
 def _told_as_refusal(read: Callable[[], tuple[bytes, dict[str, Secret]]]) -> tuple[bytes, dict[str, Secret]]:

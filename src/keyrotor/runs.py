@@ -17,7 +17,7 @@ from keyrotor.errors import Exit, JournalError, KeyrotorError, OwedError, PlaceE
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import World
 from keyrotor.secret import Pair
-from keyrotor.session import KEPT, drive, locked, report_of, two_ways, what_to_commit
+from keyrotor.session import KEPT, drive, locked, report_of, what_to_commit
 
 
 def resume(world: World, run_id: str | None, within: Mapping[str, float]) -> Report:
@@ -147,7 +147,7 @@ def _reopened(world: World, account: Account, folder: Path) -> tuple[Mapping[Val
         before, after = (world.read_copy(plan_.source, folder / name) for name in KEPT.values())
     except KeyrotorError as error:
         why = error if not error.hint else f"{error} (hint: {error.hint})"
-        raise OwedError(f"cannot go on with run {account.id}: {why}", hint=two_ways(account.id)) from None
+        raise OwedError(f"cannot go on with run {account.id}: {why}", run=account.id) from None
     key = plan_.source.key
     return prepared, Pair(before[key], after[key], {name: secret for name, secret in before.items() if name != key})
 

@@ -86,9 +86,8 @@ class Plain:
     def preflight(self, playbook: Playbook, rows: Sequence[Row]) -> None:
         self.say(f"{playbook.name}: looking at {len({row.place for row in rows})} places")
 
-    def checked(self, row: Row, note: str) -> None:
-        if note:
-            self.say(f"  {SYMBOLS[Step.PASSED]} {row.label}: {note}")
+    def skipped(self, row: Row, why: str) -> None:
+        self.say(f"  {SYMBOLS[Step.PASSED]} {row.label}: {why}")
 
     def planned(self, book: Playbook, rows: Sequence[Row]) -> None:
         """What a rotation would do, in its order."""
@@ -116,7 +115,7 @@ class Plain:
             case machine.Moved(row_id, value, detail):
                 self._line(run, Step.MOVED, row_id, value, "" if detail in EXPECTED else detail)
             case machine.Failed(row_id, value, reason):
-                self._line(run, Step.FAILED, row_id, value, reason)
+                self._line(run, Step.FAILED, row_id, value, reason.splitlines()[0])
             case machine.Passed(row_id, value, holds):
                 self._line(run, Step.PASSED, row_id, value, f"left as it is ({holds})")
             case machine.Drifted(row_id, holds):

@@ -1,4 +1,4 @@
-"""What every command about a run shares: the lock, the drive, the report, and the two ways out."""
+"""What every command about a run shares: the lock, the drive, the report, the commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keyrotor.core.machine import Event, Phase, Run
 from keyrotor.core.model import Value
 from keyrotor.core.report import Report
 from keyrotor.engine import Ending, Engine
-from keyrotor.errors import JournalError, OwedError, PlaceError, RefusedError
+from keyrotor.errors import JournalError, OwedError, PlaceError
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, Repository, World
 from keyrotor.secret import Pair
@@ -31,8 +31,6 @@ def report_of(journal: Journal, ending: Ending, notes: Sequence[str]) -> Report:
 @contextmanager
 def locked(world: World, file: Path) -> Iterator[None]:
     """One run at a time for this secret file; children inherit the lock. Raises BusyError, RefusedError."""
-    if not file.parent.is_dir():
-        raise RefusedError(f"cannot read {file}: there is no such folder")
     with lock.held(file) as descriptor:
         world.inherit(descriptor)
         yield
@@ -51,12 +49,7 @@ def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place],
         try:
             return Engine(run, places, pair, record, world.stop).drive()
         except JournalError as error:
-            raise OwedError(f"cannot go on with run {run.plan.run}: {error}", hint=two_ways(run.plan.run)) from None
-
-
-def two_ways(run: str) -> str:
-    """The two commands by which an unfinished run can be ended."""
-    return f"keyrotor resume {run}  (goes on)   or   keyrotor rollback {run}  (ends all old)"
+            raise OwedError(f"cannot go on with run {run.plan.run}: {error}", run=run.plan.run) from None
 
 
 def what_to_commit(repository: Repository, ending: Ending, file: Path, commit: bool) -> tuple[str, ...]:

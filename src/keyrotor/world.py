@@ -137,7 +137,7 @@ class RealWorld:
 
     def _encrypted(self, source: Source) -> Encrypted:
         project = Path(source.project)
-        sops = Sops(self._processes, self.env, keychain.identity(source.identity, project))
+        sops = Sops(self._processes, self.env, keychain.identity(source.identity))
         return Encrypted(Path(source.file), source.key, sops, project)
 
 

@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -51,13 +50,18 @@ def look(path: Path) -> Look:
     """The file behind the path, links followed. Raises PlaceError, FileNotFoundError never."""
     try:
         real = Path(os.path.realpath(path))
-        with open(real, "rb") as file:
+        with open(real, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PlaceError(f"cannot read {path}: it is not a file")
             return Look(real, file.read(), stat.S_IMODE(status.st_mode), status.st_nlink)
     except OSError as error:
         raise PlaceError(f"cannot read {path}: {_why(error)}") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe would keep us waiting for its writer before we could see that it is one."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def exists(path: Path) -> bool:
@@ -144,6 +148,16 @@ def create(path: Path, data: bytes, mode: int = 0o600) -> None:
         raise PlaceError(f"cannot make {path}: {_why(error)}") from None
 
 
+def create_if_absent(path: Path) -> None:
+    """An empty private file, unless there is one, also if another process makes it at the same moment."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise PlaceError(f"cannot make {path}: {_why(error)}") from None
+
+
 def sibling_of(path: Path) -> Path:
     """The hidden name beside a file that its next content is written under."""
     real = Path(os.path.realpath(path))
@@ -195,27 +209,6 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def try_lock(folder: Path) -> int | None:
-    """An exclusive flock on the folder, as a descriptor that children inherit; None if somebody holds it."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise PlaceError(f"cannot lock {folder}: {_why(error)}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    os.set_inheritable(descriptor, True)
-    return descriptor
-
-
-def unlock(descriptor: int) -> None:
-    """Let go, also where a child that lives on still has the descriptor."""
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
 
 
 def _write_beside(seen: Look, data: bytes) -> None:

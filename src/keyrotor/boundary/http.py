@@ -60,7 +60,7 @@ class Http:
         headers = {} if bearer is None else {"Authorization": b"Bearer " + bearer}
         try:
             answer = self._client.get(url, headers=headers)  # type: ignore[arg-type]
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Answer(None, fault=type(error).__name__)
         return Answer(answer.status_code, answer.content)
 

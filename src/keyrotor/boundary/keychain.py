@@ -13,7 +13,7 @@ from pathlib import Path
 
 from keyrotor.boundary import files
 from keyrotor.boundary.sops import Identity
-from keyrotor.errors import PlaybookError
+from keyrotor.errors import PlaceError, PlaybookError, RefusedError
 
 SERVICE = "keyrotor"
 _USER = "fingerprint-key"
@@ -24,7 +24,7 @@ def fingerprint_key(state: Path, fresh: bytes) -> bytes:
     """The key that fingerprints are made with; `fresh` becomes it where there is none yet. Raises PlaceError."""
     path = state / _FILE
     if files.exists(path):
-        return bytes.fromhex(files.look(path).data.decode().strip())
+        return _key_in(path)
     if stored := _from_keyring():
         return stored
     if not _to_keyring(fresh):
@@ -32,19 +32,33 @@ def fingerprint_key(state: Path, fresh: bytes) -> bytes:
     return fresh
 
 
-def identity(source: str, project: Path) -> Identity | None:
-    """`keyring` or `keyring:SERVICE/USER` lets sops ask the OS keyring; else it is a file of age identities."""
+def identity(source: str) -> Identity | None:
+    """`keyring` or `keyring:SERVICE/USER` lets sops ask the OS keyring; else it is a file of age identities.
+
+    Raises PlaybookError, RefusedError.
+    """
     if not source:
         return None
     kind, _, name = source.partition(":")
     if kind != "keyring":
-        path = project / Path(source).expanduser()
-        return Identity({"SOPS_AGE_KEY_FILE": str(path)})
+        if not files.exists(Path(source)):
+            raise RefusedError(f"cannot read the age identity {source}: no such file")
+        return Identity({"SOPS_AGE_KEY_FILE": source})
     service, _, user = (name or f"{SERVICE}/age-identity").partition("/")
     if not user:
         raise PlaybookError("cannot use [secret] identity: write it as keyring:SERVICE/USER")
     command = [sys.executable, "-m", "keyring", "get", service, user]
     return Identity({"SOPS_AGE_KEY_CMD": shlex.join(command)})
+
+
+def _key_in(path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(files.look(path).data.decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise PlaceError(f"cannot read {path}: it is not a fingerprint key", hint=f"rm {path}  (a new one is made)")
+    return key
 
 
 def _from_keyring() -> bytes | None:

@@ -44,8 +44,10 @@ def is_blank(secret: Secret) -> bool:
 
 
 def fingerprint(key: bytes, secret: Secret) -> str:
-    """A keyed name for a value: 12 hex digits, worth nothing without the key."""
-    return hmac.new(key, unseal(secret), hashlib.sha256).hexdigest()[:12]
+    """A keyed name for a value: `sk-…`, if it begins so, and 12 hex digits that are worth nothing without the key."""
+    value = unseal(secret)
+    prefix = "sk-…" if value.startswith(b"sk-") else "…"
+    return prefix + hmac.new(key, value, hashlib.sha256).hexdigest()[:12]
 
 
 def key_name(key: bytes) -> str:

@@ -61,6 +61,7 @@ class Systemd:
         self._env = with_runtime_dir(environment(env)) if scope == "user" else environment(env)
         self._scope = scope
         self._seen: dict[str, tuple[float, Unit]] = {}
+        self._restarted: dict[str, tuple[int, float]] = {}  # the size of the log file then, and the time
 
     def command(self, verb: str, unit: str, *options: str) -> list[str]:
         """The argv for one verb on one unit."""
@@ -85,6 +86,7 @@ class Systemd:
 
     def restart(self, unit: str, within: float) -> None:
         """Stop and start; returns when systemd calls it started, which is before the service answers."""
+        self._restarted[unit] = (_size(_log_file(self.seen(unit))), time.monotonic())
         self._seen.pop(unit, None)
         self._run(self.command("restart", unit), within)
 
@@ -93,15 +95,17 @@ class Systemd:
         self._run(self.command("reset-failed", unit))
 
     def last_lines(self, unit: Unit, count: int = 15) -> bytes:
-        """The end of what the unit's present invocation logged, unredacted; empty where nothing is kept."""
+        """The end of what the unit logged since we restarted it, unredacted; empty where nothing is kept."""
+        size, since = self._restarted.get(unit.name, (0, 0.0))
+        ago = f"--since=-{time.monotonic() - since:.1f}s" if since else "--since=-1min"
         argv = ["journalctl", f"--{self._scope}", "--no-pager", "--quiet", "--output=cat", f"--lines={count}"]
         try:
-            journal = self._processes.run([*argv, f"--unit={unit.name}"], env=self._env, within=10.0)
+            journal = self._processes.run([*argv, ago, f"--unit={unit.name}"], env=self._env, within=10.0)
         except PlaceError:
             journal = None
         if journal and journal.code == 0 and journal.out.strip():
             return journal.out
-        return _tail(_log_file(unit), count)
+        return _tail(_log_file(unit), count, size)
 
     def _run(self, argv: list[str], within: float = 30.0) -> bytes:
         done = self._processes.run(argv, env=self._env, within=within)
@@ -162,13 +166,21 @@ def _log_file(unit: Unit) -> Path | None:
     return Path(found[-1]) if found else None
 
 
-def _tail(path: Path | None, count: int, reach: int = 16384) -> bytes:
-    if path is None:
+def _size(path: Path | None) -> int:
+    try:
+        return os.stat(path).st_size if path else 0
+    except OSError:
+        return 0
+
+
+def _tail(path: Path | None, count: int, start: int, reach: int = 16384) -> bytes:
+    """The last lines of the file that stand behind `start`; all count if it was cut since."""
+    size = _size(path)
+    if path is None or size == 0:
         return b""
     try:
         with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - reach))
+            file.seek(max(start if start <= size else 0, size - reach))
             return b"\n".join(file.read().splitlines()[-count:])
     except OSError:
         return b""

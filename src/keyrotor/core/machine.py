@@ -253,6 +253,5 @@ def _marked(mark: Mark, event: Moving | Moved | Failed | Passed | Drifted) -> Ma
 
 
 def _forgiven(mark: Mark) -> Mark:
-    if mark.step is Step.FAILED:
-        return replace(mark, step=Step.MOVING, failures=0)
-    return mark
+    """A row that failed is in doubt, like one whose put was killed; one that is done stays done."""
+    return mark if mark.is_done else replace(mark, step=Step.MOVING if mark.has_begun else mark.step, failures=0)

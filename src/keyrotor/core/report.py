@@ -58,6 +58,8 @@ class Report:
     playbook: str = ""
     run: str = ""
     reason: str = ""
+    turned_back: str = ""  # why the run went back, where it did
+    hint: str = ""
     seconds: float = 0.0
     outage: float | None = None  # seconds from the restart's beginning to the first proof; None without a restart
     fingerprints: Mapping[str, str] = field(default_factory=dict)
@@ -77,6 +79,7 @@ def of_run(run: Run, events: Iterable[Timed], outcome: Outcome, reason: str, not
         playbook=run.plan.playbook,
         run=run.plan.run,
         reason=reason or run.reason,
+        turned_back=run.reason if run.goal is Value.OLD else "",
         seconds=_between(_began(timed), timed[-1][0]) if timed else 0.0,
         outage=outage(run, timed),
         fingerprints={str(value): name for value, name in run.plan.fingerprints.items()},
