@@ -178,7 +178,7 @@ def test_every_table_and_column_of_the_journal_is_in_its_page() -> None:
     """journal.md shows the schema as the program makes it."""
     database = sqlite3.connect(":memory:")
     try:
-        database.executescript(journal._TABLES)
+        database.executescript(";".join(journal._TABLES))
         names = [row[0] for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         made = [(name, row[1]) for name in names for row in database.execute(f"PRAGMA table_info({name})")]
     finally:

@@ -3,7 +3,8 @@
 Rules:
 1. A file is replaced by rename of a hidden sibling in the folder of its *real* path, fsynced before and after.
 2. A sibling has a fixed name, so that one left by a killed run is found and removed by the next put.
-3. A file with more than one name is written in place (a rename would leave the old value under the others).
+3. A file with more than one name is written in place (a rename would leave the old value under the others),
+   with an intent laid beside it first, by which the next put mends a file that a killed one left torn.
 4. Nothing is created readable by others, whatever the umask.
 """
 
@@ -19,9 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyrotor.boundary import in_place
 from keyrotor.errors import PlaceError
-
-ROOM = 1 << 20  # bytes that must be free where a file is to be written: a config file, its sibling, a journal page
 
 
 class ChangedMeanwhile(PlaceError):  # noqa: N818  (a state of the world, which callers meet by trying again)
@@ -56,7 +56,7 @@ def look(path: Path) -> Look:
                 raise PlaceError(f"cannot read {path}: it is not a file")
             return Look(real, file.read(), stat.S_IMODE(status.st_mode), status.st_nlink)
     except OSError as error:
-        raise PlaceError(f"cannot read {path}: {_why(error)}") from None
+        raise PlaceError(f"cannot read {path}: {why(error)}") from None
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -68,38 +68,6 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)
 
 
-def refusals(path: Path) -> list[str]:
-    """Every reason why this file could not be replaced, or put back later. Writes nothing."""
-    real = Path(os.path.realpath(path))
-    try:
-        status = os.stat(real)
-    except OSError as error:
-        return [f"cannot read {path}: {_why(error)}"]
-    reasons = []
-    if not stat.S_ISREG(status.st_mode):
-        return [f"cannot write {path}: it is not a file"]
-    if os.geteuid() not in (0, status.st_uid):
-        reasons.append(f"cannot write {path}: it belongs to user {status.st_uid}")
-    if not status.st_mode & stat.S_IWUSR or not os.access(real, os.W_OK):
-        reasons.append(f"cannot write {path}: it is read-only (chmod u+w {path})")
-    if status.st_nlink == 1 and not os.access(real.parent, os.W_OK | os.X_OK):
-        reasons.append(f"cannot write {path}: its folder is read-only")
-    return reasons + room_refusals(real.parent)
-
-
-def room_refusals(folder: Path) -> list[str]:
-    """A reason if the disk under the folder is full."""
-    try:
-        space = os.statvfs(folder)
-    except OSError as error:
-        return [f"cannot write in {folder}: {_why(error)}"]
-    if space.f_flag & os.ST_RDONLY:
-        return [f"cannot write in {folder}: the file system is read-only"]
-    if space.f_bavail * space.f_frsize < ROOM:
-        return [f"cannot write in {folder}: the disk is full"]
-    return []
-
-
 def replace(seen: Look, data: bytes) -> None:
     """Make the file hold `data`, durably; raises ChangedMeanwhile if it is no longer as it was seen."""
     try:
@@ -108,7 +76,7 @@ def replace(seen: Look, data: bytes) -> None:
         else:
             _write_beside(seen, data)
     except OSError as error:
-        raise PlaceError(f"cannot write {seen.path}: {_why(error)}") from None
+        raise PlaceError(f"cannot write {seen.path}: {why(error)}") from None
 
 
 def update(path: Path, edit: Callable[[bytes], bytes]) -> bool:
@@ -116,6 +84,7 @@ def update(path: Path, edit: Callable[[bytes], bytes]) -> bool:
 
     Somebody else's write meanwhile is taken up: the edit is made again on theirs, three times at the most.
     """
+    _mend_torn(path)
     clear_leftover(path)
     for last in (False, False, True):
         seen = look(path)
@@ -145,7 +114,7 @@ def create(path: Path, data: bytes, mode: int = 0o600) -> None:
         sync_folder(path.parent)
     except OSError as error:
         clear_leftover(path)
-        raise PlaceError(f"cannot make {path}: {_why(error)}") from None
+        raise PlaceError(f"cannot make {path}: {why(error)}") from None
 
 
 def create_if_absent(path: Path) -> None:
@@ -155,7 +124,7 @@ def create_if_absent(path: Path) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise PlaceError(f"cannot make {path}: {_why(error)}") from None
+        raise PlaceError(f"cannot make {path}: {why(error)}") from None
 
 
 def sibling_of(path: Path) -> Path:
@@ -174,7 +143,7 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise PlaceError(f"cannot remove {path}: {_why(error)}") from None
+        raise PlaceError(f"cannot remove {path}: {why(error)}") from None
 
 
 def make_folder(folder: Path, mode: int = 0o700) -> None:
@@ -185,7 +154,7 @@ def make_folder(folder: Path, mode: int = 0o700) -> None:
                 missing.mkdir(exist_ok=True)
                 missing.chmod(mode)
     except OSError as error:
-        raise PlaceError(f"cannot make {folder}: {_why(error)}") from None
+        raise PlaceError(f"cannot make {folder}: {why(error)}") from None
 
 
 def remove_folder(folder: Path) -> None:
@@ -196,7 +165,7 @@ def remove_folder(folder: Path) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise PlaceError(f"cannot remove {folder}: {_why(error)}") from None
+        raise PlaceError(f"cannot remove {folder}: {why(error)}") from None
 
 
 def sync_folder(folder: Path) -> None:
@@ -227,7 +196,34 @@ def _write_beside(seen: Look, data: bytes) -> None:
 
 
 def _write_in_place(seen: Look, data: bytes) -> None:
-    """One write of the changed part, over the same inode; room for a longer file is taken first."""
+    """The intent, one write of the changed part over the same inode, the intent gone; room is taken first."""
+    with _fresh(sibling_of(seen.path)) as descriptor:
+        _write_all(descriptor, in_place.intent(seen.data, data))
+        os.fsync(descriptor)
+    sync_folder(seen.path.parent)
+    try:
+        _overwrite(seen, data)
+    except ChangedMeanwhile:
+        clear_leftover(seen.path)
+        raise
+    clear_leftover(seen.path)
+
+
+def _mend_torn(path: Path) -> None:
+    """Finish an in-place write that a killed run began, unless somebody else has written the file since."""
+    sibling = sibling_of(path)
+    found = in_place.parsed(look(sibling).data) if exists(sibling) else None
+    if found is None:
+        return
+    seen, (old, new) = look(path), found
+    if seen.data not in (old, new) and in_place.is_torn(seen.data, old, new):
+        try:
+            _overwrite(seen, new)
+        except OSError as error:
+            raise PlaceError(f"cannot write {path}: {why(error)}") from None
+
+
+def _overwrite(seen: Look, data: bytes) -> None:
     start = _common_start(seen.data, data)
     descriptor = os.open(seen.path, os.O_RDWR)
     try:
@@ -282,5 +278,5 @@ def _dress_like(descriptor: int, path: Path) -> None:
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
 
 
-def _why(error: OSError) -> str:
+def why(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,13 @@ def environment(source: Mapping[str, str], *names: str, prefixes: tuple[str, ...
     return {key: text for key, text in source.items() if key in wanted or key.startswith(("LC_", *prefixes))}
 
 
+def found(program: str, env: Mapping[str, str], cwd: Path | None = None) -> str | None:
+    """The program's path: along the child's own PATH, or from the folder that it is run in."""
+    if "/" in program:
+        program = str((cwd or Path.cwd()) / program)
+    return shutil.which(program, path=env.get("PATH"))
+
+
 class Processes:
     """Runs programs for the places; `rest` is called while one is running and may raise to end the wait."""
 
@@ -62,10 +70,14 @@ class Processes:
         within: float = 60.0,
     ) -> Done:
         """Run to the end. Raises PlaceError when it cannot start or takes longer than `within` seconds."""
+        program = found(argv[0], env, cwd)
+        if program is None:
+            raise PlaceError(f"cannot run {argv[0]}: no such program")
+
         import sh  # 80 ms: only a command that runs something pays for it
 
         try:
-            child = sh.Command(argv[0])(
+            child = sh.Command(program)(
                 *argv[1:],
                 _in=stdin,
                 _env=dict(env),
@@ -78,9 +90,7 @@ class Processes:
                 _ok_code=list(range(-64, 256)),
                 _return_cmd=True,
             )
-        except sh.CommandNotFound:
-            raise PlaceError(f"cannot run {argv[0]}: no such program") from None
-        except (OSError, sh.ForkException) as error:
+        except (OSError, sh.CommandNotFound, sh.ForkException) as error:
             raise PlaceError(f"cannot run {argv[0]}: {type(error).__name__}") from None
         self._wait(child, argv[0], within)
         return Done(child.exit_code, child.stdout, child.stderr)

@@ -103,11 +103,13 @@ def must_go_back(run: Run, row: Row, holds: Holds) -> bool:
     """Whether a row is to be put, on the way back, or passed as it is.
 
     A place that we never began to move is touched only if it holds the new value all the same (a unit
-    that restarted by itself); what else it holds is somebody else's and is left.
+    that restarted by itself); what else it holds is somebody else's and is left. A unit that went down
+    meanwhile would come up with whatever the files above it held then, so it is started on the old value.
     """
     if holds is Holds.REFERS:
         return False
-    return row.act.is_proof or run.mark(row).has_begun or holds in (Holds.NEW, Holds.BOTH)
+    went_down = row.act is Act.RESTART and holds is Holds.UNKNOWN and any(m.has_begun for m in run.marks.values())
+    return row.act.is_proof or run.mark(row).has_begun or went_down or holds in (Holds.NEW, Holds.BOTH)
 
 
 def has_drifted(run: Run, row: Row, holds: Holds) -> bool:

@@ -253,5 +253,7 @@ def _marked(mark: Mark, event: Moving | Moved | Failed | Passed | Drifted) -> Ma
 
 
 def _forgiven(mark: Mark) -> Mark:
-    """A row that failed is in doubt, like one whose put was killed; one that is done stays done."""
-    return mark if mark.is_done else replace(mark, step=Step.MOVING if mark.has_begun else mark.step, failures=0)
+    """A row that failed is in doubt, like one whose put was killed; one that was passed is looked at again."""
+    if mark.step is Step.MOVED:
+        return mark
+    return replace(mark, step=Step.MOVING if mark.has_begun else Step.PENDING, failures=0)

@@ -63,15 +63,19 @@ def _key_refusals(parsed: list[Line], key: str) -> list[str]:
 
 def clear_rule(parsed: list[Line], key: str) -> str:
     """The rule in the file's own metadata by which sops would write this key in clear; "" if none does."""
-    said = {line.key.decode(): line.value.decode() for line in parsed if line.key and line.key.startswith(b"sops_")}
+    said = {
+        line.key.decode(errors="replace"): line.value.decode(errors="replace")
+        for line in parsed
+        if line.key is not None and _is_metadata(line)
+    }
     suffix = said.get("sops_unencrypted_suffix", "" if _has_rule(said) else "_unencrypted")
     if suffix and key.endswith(suffix):
         return f"unencrypted_suffix {suffix}"
     if (suffix := said.get("sops_encrypted_suffix", "")) and not key.endswith(suffix):
         return f"encrypted_suffix {suffix}"
-    if (pattern := said.get("sops_encrypted_regex", "")) and not _found(pattern, key):
+    if (pattern := said.get("sops_encrypted_regex", "")) and not _found(pattern, key, unclear=False):
         return f"encrypted_regex {pattern}"
-    if (pattern := said.get("sops_unencrypted_regex", "")) and _found(pattern, key):
+    if (pattern := said.get("sops_unencrypted_regex", "")) and _found(pattern, key, unclear=True):
         return f"unencrypted_regex {pattern}"
     return next((f"{name.removeprefix('sops_')}" for name in said if name.endswith("_comment_regex")), "")
 
@@ -80,12 +84,12 @@ def _has_rule(said: dict[str, str]) -> bool:
     return any(name.endswith(("_suffix", "_regex")) for name in said)
 
 
-def _found(pattern: str, key: str) -> bool:
-    """Go's RE2, searched unanchored; a pattern that Python reads otherwise counts as the dangerous answer."""
+def _found(pattern: str, key: str, *, unclear: bool) -> bool:
+    """Go's RE2, searched unanchored; `unclear` is the dangerous answer, for a pattern that Python cannot read."""
     try:
         return re.search(pattern, key) is not None
     except re.error:
-        return False
+        return unclear
 
 
 def others_changed(before: bytes, after: bytes, key: str) -> list[str]:
@@ -94,6 +98,9 @@ def others_changed(before: bytes, after: bytes, key: str) -> list[str]:
     Comments may get a new ciphertext, and metadata may be sorted once: sops does both, and loses nothing.
     """
     old, new = (_kept(lines(data), key.encode()) for data in (before, after))
+    counts = [[line.key for line in lines(data)].count(key.encode()) for data in (before, after)]
+    if counts[0] != counts[1]:
+        return [f"the number of lines of {key}"]
     names = {line.key.decode(errors="replace") if line.key else "a comment" for line in set(old) ^ set(new)}
     if not names and [line for line in old if not _is_metadata(line)] != [
         line for line in new if not _is_metadata(line)

@@ -29,8 +29,8 @@ class GatewayConfig:
     def refusals(self, variable: str, *, has_database: bool, has_salt: bool) -> list[str]:
         """Every reason why a new value of the variable would not take effect, or would destroy something."""
         reasons = []
-        if isinstance(self.master_key, int):
-            reasons.append("its master_key is a number, with which LiteLLM cannot start; quote it")
+        if self.master_key is not None and not isinstance(self.master_key, str):
+            reasons.append("its master_key is a number or the like, with which LiteLLM cannot start; quote it")
         elif isinstance(self.master_key, str) and not self.master_key.startswith(_REFERENCE):
             reasons.append(f"its master_key is a literal, which wins over {variable}; write {_REFERENCE}{variable}")
         elif isinstance(self.master_key, str) and self.master_key != _REFERENCE + variable:
@@ -55,6 +55,8 @@ def read(data: bytes) -> GatewayConfig:
 
     try:
         tree = YAML(typ="safe", pure=True).load(BytesIO(data))
+    except RecursionError:
+        raise FormatError("nested too deep", 1, 1) from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise FormatError("not YAML", (mark.line + 1) if mark else 1, (mark.column + 1) if mark else 1) from None

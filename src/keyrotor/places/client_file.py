@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyrotor.boundary import files
+from keyrotor.boundary import files, writable
 from keyrotor.boundary.plaintext import unseal
 from keyrotor.core.model import ALREADY, Holds, Value
 from keyrotor.errors import PlaceError, PlaybookError
@@ -39,7 +39,7 @@ class ClientFile:
             leaves = self._leaves(files.look(self.path).data)
         except PlaceError as error:
             return [str(error)]
-        return files.refusals(self.path) if splice.tokens(leaves, unseal(pair.old)) else []
+        return writable.refusals(self.path) if splice.tokens(leaves, unseal(pair.old)) else []
 
     def holds(self, pair: Pair) -> Holds:
         try:

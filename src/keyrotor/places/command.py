@@ -6,13 +6,12 @@ whether the value on its stdin is there: 0 yes, 1 no, anything else: cannot be t
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from keyrotor.boundary.plaintext import unseal
-from keyrotor.boundary.process import Done, Processes, environment
+from keyrotor.boundary.process import Done, Processes, environment, found
 from keyrotor.core.model import ALREADY, Holds, Value
 from keyrotor.errors import PlaceError
 from keyrotor.secret import Pair
@@ -32,7 +31,8 @@ class Command:
 
     def check(self, pair: Pair) -> list[str]:
         programs = [argv[0] for argv in (self.argv, self.holds_argv) if argv]
-        return [f"cannot run {program}: no such program" for program in programs if not self._which(program)]
+        missing = [program for program in programs if found(program, self.env, self.project) is None]
+        return [f"cannot run {program}: no such program" for program in missing]
 
     def holds(self, pair: Pair) -> Holds:
         if not self.holds_argv:
@@ -56,7 +56,3 @@ class Command:
     def _run(self, argv: Sequence[str], value: Value, pair: Pair) -> Done:
         env = {**environment(self.env), "KEYROTOR_PLACE": self.id, "KEYROTOR_VALUE": value}
         return self.processes.run(argv, env=env, stdin=unseal(pair[value]), cwd=self.project, within=self.within)
-
-    def _which(self, program: str) -> bool:
-        name = program if "/" not in program else str(self.project / program)
-        return shutil.which(name, path=self.env.get("PATH")) is not None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyrotor.boundary import files
+from keyrotor.boundary import files, writable
 from keyrotor.boundary.plaintext import is_same, unseal
 from keyrotor.core.model import ALREADY, Holds, Value
 from keyrotor.errors import PlaceError
@@ -38,7 +38,7 @@ class EnvFile:
         reasons = [f"cannot write {self.path}: its {key} differs from the encrypted file" for key in differing]
         missing = [key for key in self.keys if key != self.key and key not in pair.siblings]
         reasons += [f"cannot write {self.path}: the encrypted file has no key {key}" for key in missing]
-        return reasons + files.refusals(self.path)
+        return reasons + writable.refusals(self.path)
 
     def holds(self, pair: Pair) -> Holds:
         if not files.exists(self.path):
@@ -90,4 +90,4 @@ class EnvFile:
             return [f"cannot make {self.path}: the encrypted file has no key {error.args[0]}"]
         except ValueError as error:
             return [f"cannot make {self.path}: {error}"]
-        return []
+        return writable.absent_refusals(self.path)

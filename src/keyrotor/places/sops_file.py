@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyrotor.boundary import files
+from keyrotor.boundary import files, writable
 from keyrotor.boundary.plaintext import are_same, is_blank
 from keyrotor.boundary.sops import Sops
 from keyrotor.core.model import ALREADY, Holds, Value
@@ -76,7 +76,7 @@ class SopsFile:
     folder: Path  # the run's own
 
     def check(self, pair: Pair) -> list[str]:
-        return files.refusals(self.encrypted.path)
+        return writable.refusals(self.encrypted.path)
 
     def holds(self, pair: Pair) -> Holds:
         try:

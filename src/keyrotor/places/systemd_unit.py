@@ -27,7 +27,7 @@ class SystemdUnit:
 
     def check(self, pair: Pair) -> list[str]:
         try:
-            unit = self.systemd.show(self.name)
+            unit = self.systemd.seen(self.name)
         except PlaceError as error:
             return [f"{error} ({error.hint})" if error.hint else str(error)]
         if self.systemd.needs_root:
@@ -44,7 +44,7 @@ class SystemdUnit:
 
     def holds(self, pair: Pair) -> Holds:
         try:
-            unit = self.systemd.seen(self.name)
+            unit = self.systemd.show(self.name)
         except PlaceError:
             return Holds.UNKNOWN
         return self._holds(unit, pair) if unit.is_active else Holds.UNKNOWN

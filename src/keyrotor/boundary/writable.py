@@ -1,0 +1,53 @@
+"""Whether a file could be written, and back again later. Looks, and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from keyrotor.boundary.files import why
+
+ROOM = 1 << 20  # bytes that must be free where a file is to be written: a config file, its sibling, a journal page
+
+
+def refusals(path: Path) -> list[str]:
+    """Every reason why this file could not be replaced, or put back later. Writes nothing."""
+    real = Path(os.path.realpath(path))
+    try:
+        status = os.stat(real)
+    except OSError as error:
+        return [f"cannot read {path}: {why(error)}"]
+    reasons = []
+    if not stat.S_ISREG(status.st_mode):
+        return [f"cannot write {path}: it is not a file"]
+    if os.geteuid() not in (0, status.st_uid):
+        reasons.append(f"cannot write {path}: it belongs to user {status.st_uid}")
+    if not status.st_mode & stat.S_IWUSR or not os.access(real, os.W_OK):
+        reasons.append(f"cannot write {path}: it is read-only (chmod u+w {path})")
+    if not os.access(real.parent, os.W_OK | os.X_OK):
+        reasons.append(f"cannot write {path}: its folder is read-only")
+    return reasons + room_refusals(real.parent)
+
+
+def absent_refusals(path: Path) -> list[str]:
+    """Every reason why a file that is not there could not be made, with the folders that are missing."""
+    folder = next(parent for parent in path.parents if os.path.lexists(parent))
+    if not folder.is_dir():
+        return [f"cannot make {path}: {folder} is not a folder"]
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return [f"cannot make {path}: {folder} is read-only"]
+    return room_refusals(folder)
+
+
+def room_refusals(folder: Path) -> list[str]:
+    """A reason if the disk under the folder is full."""
+    try:
+        space = os.statvfs(folder)
+    except OSError as error:
+        return [f"cannot write in {folder}: {why(error)}"]
+    if space.f_flag & os.ST_RDONLY:
+        return [f"cannot write in {folder}: the file system is read-only"]
+    if space.f_bavail * space.f_frsize < ROOM:
+        return [f"cannot write in {folder}: the disk is full"]
+    return []

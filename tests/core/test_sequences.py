@@ -1,0 +1,318 @@
+"""What goes wrong -> what happens, to the word. The machine and the loop over the small world; see `world.trace`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from keyrotor.core import decide
+from keyrotor.core.machine import Phase
+from keyrotor.core.model import Holds, Value
+from keyrotor.errors import JournalError
+from world import World, trace
+
+
+def rows(page: str) -> dict[str, str]:
+    """A page of rows, `what goes wrong` over `-> what happens`; a line with # says why."""
+    lines = "\n".join(line for line in page.splitlines() if not line.startswith("#"))
+    found = re.findall(r"^(\S.*)\n    -> (.*(?:\n       .*)*)", lines, re.MULTILINE)
+    return {wrong.replace("nothing", ""): " ".join(what.split()) for wrong, what in found}
+
+
+ROWS = rows(
+    """
+
+# nothing
+nothing
+    -> file:new env:new unit:new door:new one:new two:new refuses:old settled closed:rotated
+
+# a file has two tries
+file:new fails once
+    -> file:new✗ file:new env:new unit:new door:new one:new two:new refuses:old settled closed:rotated
+file:new fails
+    -> file:new✗ file:new✗ turn-back file:old (env:old) (unit:old) door:old (one:old) (two:old) refuses:new settled
+       closed:rolled-back
+env:new fails twice
+    -> file:new env:new✗ env:new✗ turn-back file:old env:old (unit:old) door:old (one:old) (two:old) refuses:new
+       settled closed:rolled-back
+two:new fails
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ turn-back file:old env:old unit:old door:old
+       one:old two:old refuses:new settled closed:rolled-back
+one:new fails twice halfway
+    -> file:new env:new unit:new door:new one:new✗ one:new✗ turn-back file:old env:old unit:old door:old one:old
+       (two:old) refuses:new settled closed:rolled-back
+
+# a restart has one: it costs an outage
+unit:new fails once
+    -> file:new env:new unit:new✗ turn-back file:old env:old unit:old door:old (one:old) (two:old) refuses:new
+       settled closed:rolled-back
+
+# a proof has one: it had a deadline
+door:new fails once
+    -> file:new env:new unit:new door:new✗ turn-back file:old env:old unit:old door:old (one:old) (two:old)
+       refuses:new settled closed:rolled-back
+refuses:old fails once
+    -> file:new env:new unit:new door:new one:new two:new refuses:old✗ turn-back file:old env:old unit:old door:old
+       one:old two:old refuses:new settled closed:rolled-back
+
+# a bug of ours is a failure like any other
+unit:new breaks
+    -> file:new env:new unit:new✗ turn-back file:old env:old unit:old door:old (one:old) (two:old) refuses:new
+       settled closed:rolled-back
+
+# an open gateway proves nothing, in neither direction
+door opens after unit:new
+    -> file:new env:new unit:new door:new✗ turn-back file:old env:old unit:old door:old✗ (one:old) (two:old)
+       refuses:new✗ halt:stuck
+
+# the old value stays alive: told, and not turned back
+old stays alive
+    -> file:new env:new unit:new door:new one:new two:new refuses:old? settled closed:old-alive
+old stays alive after two:new
+    -> file:new env:new unit:new door:new one:new two:new refuses:old? settled closed:old-alive
+old stays alive after refuses:old
+    -> file:new env:new unit:new door:new one:new two:new refuses:old door:refuses~both refuses:old? settled
+       closed:old-alive
+
+# the new value stays alive on the way back: that is neither all old nor all new
+one:new fails; new stays alive
+    -> file:new env:new unit:new door:new one:new✗ one:new✗ turn-back file:old env:old unit:old door:old one:old
+       (two:old) refuses:new? halt:stuck
+
+# on the way back one failure does not keep the rest from going back
+two:new fails; env:old fails
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ turn-back file:old env:old✗ env:old✗ unit:old✗
+       door:old✗ one:old two:old refuses:new✗ halt:stuck
+two:new fails; one:old fails
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ turn-back file:old env:old unit:old door:old
+       one:old✗ one:old✗ two:old refuses:new halt:stuck
+two:new fails; file:old fails once
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ turn-back file:old✗ file:old env:old unit:old
+       door:old one:old two:old refuses:new settled closed:rolled-back
+two:new fails; unit:old fails once
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ turn-back file:old env:old unit:old✗ door:old✗
+       one:old two:old refuses:new✗ halt:stuck
+
+# a unit that we never touched holds the new value all the same, and goes back
+env:new fails afterwards; unit crashes after env:new
+    -> file:new env:new✗ env:new✗ turn-back file:old env:old unit:old door:old (one:old) (two:old) refuses:new
+       settled closed:rolled-back
+
+# somebody else's is left, if we never moved it
+unit:new fails; one drifts before unit:new
+    -> file:new env:new unit:new✗ turn-back file:old env:old unit:old door:old (one:neither) (two:old) refuses:new
+       settled closed:rolled-back
+unit:new fails; one holds refers
+    -> file:new env:new unit:new✗ turn-back file:old env:old unit:old door:old (one:refers) (two:old) refuses:new
+       settled closed:rolled-back
+unit:new fails; one holds new
+    -> file:new env:new unit:new✗ turn-back file:old env:old unit:old door:old one:old (two:old) refuses:new
+       settled closed:rolled-back
+
+# what we did begin goes back, whatever it holds now
+two:new fails; one drifts after one:new
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ turn-back file:old env:old unit:old door:old
+       one:old two:old refuses:new settled closed:rolled-back
+
+# a file above a restart is asked again before it, and put once more
+env drifts after env:new
+    -> file:new env:new env~neither env:new unit:new door:new one:new two:new refuses:old settled closed:rotated
+file drifts before env:new
+    -> file:new env:new file~neither file:new unit:new door:new one:new two:new refuses:old settled closed:rotated
+unit:new fails; env drifts after env:old
+    -> file:new env:new unit:new✗ turn-back file:old env:old env~neither env:old unit:old door:old (one:old)
+       (two:old) refuses:new settled closed:rolled-back
+
+# and only once: a unit that then takes up something else has failed
+env drifts after env:new; env drifts after 2nd env:new
+    -> file:new env:new env~neither env:new unit:new✗ turn-back file:old env:old unit:old door:old (one:old)
+       (two:old) refuses:new settled closed:rolled-back
+
+# the last look
+one drifts after refuses:old
+    -> file:new env:new unit:new door:new one:new two:new refuses:old one~neither one:new settled closed:rotated
+one drifts after refuses:old; two drifts after refuses:old
+    -> file:new env:new unit:new door:new one:new two:new refuses:old one~neither one:new two~neither two:new
+       settled closed:rotated
+one drifts after refuses:old; one drifts after 2nd one:new
+    -> file:new env:new unit:new door:new one:new two:new refuses:old one~neither one:new settled!one
+       closed:rotated
+env drifts after env:new; env drifts after refuses:old
+    -> file:new env:new env~neither env:new unit:new door:new one:new two:new refuses:old env~neither env:new
+       settled closed:rotated
+two:new fails; one drifts after refuses:new
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ turn-back file:old env:old unit:old door:old
+       one:old two:old refuses:new one~neither one:old settled closed:rolled-back
+unit goes down after refuses:old
+    -> file:new env:new unit:new door:new one:new two:new refuses:old settled closed:rotated
+# a unit that went down before its turn would come up with what the env file held in between
+unit goes down after env:new; signal during env:new
+    -> file:new env:new turn-back file:old env:old unit:old door:old (one:old) (two:old) refuses:new settled
+       closed:rolled-back
+
+# signals
+signal during env:new
+    -> file:new env:new turn-back file:old env:old (unit:old) door:old (one:old) (two:old) refuses:new settled
+       closed:rolled-back
+signal during unit:new
+    -> file:new env:new unit:new… turn-back file:old env:old unit:old door:old (one:old) (two:old) refuses:new
+       settled closed:rolled-back
+two signals during unit:new
+    -> file:new env:new unit:new… halt:interrupted
+signal during unit:new; signal during one:old
+    -> file:new env:new unit:new… turn-back file:old env:old unit:old door:old (one:old) (two:old) refuses:new
+       settled closed:rolled-back
+signal during unit:new; signal during env:old
+    -> file:new env:new unit:new… turn-back file:old env:old halt:interrupted
+two:new fails; signal during env:old
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ turn-back file:old env:old unit:old door:old
+       one:old two:old refuses:new settled closed:rolled-back
+two:new fails; two signals during env:old
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ turn-back file:old env:old halt:interrupted
+one drifts after refuses:old; signal during 2nd one:new
+    -> file:new env:new unit:new door:new one:new two:new refuses:old one~neither one:new settled closed:rotated
+"""
+)
+
+NO_RETURN = rows(
+    """
+nothing
+    -> file:new env:new unit:new door:new one:new two:new refuses:old settled closed:rotated
+env:new fails
+    -> file:new env:new✗ env:new✗ turn-back file:old env:old (unit:old) door:old (one:old) (two:old) refuses:new
+       settled closed:rolled-back
+unit:new fails
+    -> file:new env:new unit:new✗ halt:stuck
+door:new fails
+    -> file:new env:new unit:new door:new✗ halt:stuck
+two:new fails
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ halt:stuck
+old stays alive
+    -> file:new env:new unit:new door:new one:new two:new refuses:old? settled closed:old-alive
+signal during env:new
+    -> file:new env:new turn-back file:old env:old (unit:old) door:old (one:old) (two:old) refuses:new settled
+       closed:rolled-back
+signal during unit:new
+    -> file:new env:new unit:new… halt:interrupted
+signal during one:new
+    -> file:new env:new unit:new door:new one:new halt:interrupted
+"""
+)
+
+
+@pytest.mark.parametrize("faults", ROWS)
+def test_this_goes_wrong_and_that_is_what_happens(faults: str) -> None:
+    """A run's record is exactly this, whatever goes wrong."""
+    world = World(faults)
+    ending = world.rotate()
+    assert trace(world.events, ending) == ROWS[faults]
+
+
+@pytest.mark.parametrize("faults", NO_RETURN)
+def test_past_the_point_of_no_return_a_run_halts_instead_of_turning_back(faults: str) -> None:
+    """Once the unit of an incident began to move, no failure and no signal brings the old value back."""
+    world = World(faults, no_return="unit")
+    ending = world.rotate()
+    assert trace(world.events, ending) == NO_RETURN[faults]
+
+
+def test_past_the_point_of_no_return_a_person_may_still_go_back() -> None:
+    """A rollback that is asked for goes back from anywhere."""
+    world = World("door:new fails", no_return="unit")
+    world.rotate()
+    ending = world.rollback()
+    assert trace(world.events, ending).endswith(
+        "door:new✗ turn-back file:old env:old unit:old door:old (one:old) (two:old) refuses:new "
+        "settled closed:rolled-back"
+    )
+
+
+def test_a_stuck_run_that_is_mended_and_resumed_goes_on_where_it_stood() -> None:
+    """Resuming forgives the failures and does nothing twice that was done."""
+    world = World("two:new fails; one:old fails")
+    assert world.rotate().reason == "one: cannot"
+    world.mend()
+    ending = world.resume()
+    assert trace(world.events, ending).endswith("refuses:new resumed one:old settled closed:rolled-back")
+    assert world.whole() is Value.OLD
+
+
+def test_a_run_that_is_resumed_unmended_is_stuck_again() -> None:
+    """Forgiveness is one more round of tries, not a blind eye."""
+    world = World("two:new fails; one:old fails")
+    world.rotate()
+    ending = world.resume()
+    assert trace(world.events, ending).endswith("refuses:new resumed one:old✗ one:old✗ halt:stuck")
+
+
+def test_a_stuck_run_tells_every_place_that_is_left() -> None:
+    """The reason of a stuck run names each place that did not go back, and why."""
+    world = World("two:new fails; env:old fails")
+    assert world.rotate().reason == (
+        "env: cannot · unit: it did not come up with the value · door:accepts: it refuses the value · "
+        "door:refuses: it refuses the value"
+    )
+
+
+def test_a_run_that_turned_back_tells_why() -> None:
+    """The reason of the failure is the reason of the run."""
+    world = World("unit:new fails")
+    assert world.rotate().reason == "unit: cannot"
+
+
+def test_an_internal_error_names_its_kind_and_nothing_else() -> None:
+    """What a bug says may hold a value, so that only its kind is recorded."""
+    world = World("unit:new breaks")
+    assert world.rotate().reason == "unit: internal error (ZeroDivisionError)"
+
+
+def test_a_place_that_is_only_held_already_is_not_written() -> None:
+    """What crashed and came up with the new value by itself is not restarted again."""
+    world = World("unit crashes after env:new")
+    world.rotate()
+    assert world.effects == ["file:new", "env:new", "door:new", "one:new", "two:new", "refuses:old"]
+
+
+def test_a_closed_run_has_no_next_move() -> None:
+    """Nothing follows the close."""
+    world = World()
+    world.rotate()
+    assert world.run.phase is Phase.CLOSED
+    with pytest.raises(JournalError, match="it is closed"):
+        decide.next_move(world.run)
+
+
+@pytest.mark.parametrize(
+    ("faults", "is_stuck"),
+    [
+        ("two:new fails; one:old fails", True),
+        ("two signals during unit:new", False),
+        ("", False),
+        ("unit:new fails", False),
+    ],
+)
+def test_stuck_is_a_run_that_only_a_person_can_move(faults: str, is_stuck: bool) -> None:
+    """An owed run with something left to try is interrupted, not stuck; a closed one is neither."""
+    world = World(faults)
+    world.rotate()
+    assert decide.is_stuck(world.run) is is_stuck
+
+
+@pytest.mark.parametrize(
+    ("row", "goal", "holds", "is_satisfied"),
+    [
+        ("env", Value.NEW, Holds.NEW, True),
+        ("env", Value.NEW, Holds.BOTH, False),
+        ("env", Value.NEW, Holds.OLD, False),
+        ("env", Value.NEW, Holds.UNKNOWN, False),
+        ("env", Value.OLD, Holds.REFERS, True),
+        ("door:accepts", Value.NEW, Holds.BOTH, True),
+        ("door:accepts", Value.NEW, Holds.OLD, False),
+        ("door:refuses", Value.NEW, Holds.BOTH, False),
+        ("door:refuses", Value.NEW, Holds.NEW, True),
+    ],
+)
+def test_each_row_says_what_satisfies_it(row: str, goal: Value, holds: Holds, is_satisfied: bool) -> None:
+    """A door that accepts both values admits the goal, and has not retired the other; a reference needs nothing."""
+    assert World().plan.row(row).is_satisfied(goal, holds) is is_satisfied

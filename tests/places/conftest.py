@@ -1,0 +1,33 @@
+"""Fixtures for the places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("places.contract")
+
+from keyrotor.secret import Pair  # noqa: E402  (after the rewrite is asked for)
+from places.fake_systemd import FakeSystemd  # noqa: E402  (after the rewrite is asked for)
+from places.sealed import Sealed, fresh_pair, seal  # noqa: E402  (after the rewrite is asked for)
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return fresh_pair()
+
+
+@pytest.fixture(scope="session")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Sealed:
+    """One for the session."""
+    return seal(tmp_path_factory.mktemp("sealed"))
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSystemd]:
+    """A systemctl and a journalctl, first on PATH, that really start processes; all of them end with the test."""
+    with FakeSystemd.made(tmp_path) as made:
+        monkeypatch.setenv("PATH", made.env["PATH"])
+        yield made
