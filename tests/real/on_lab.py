@@ -1,0 +1,200 @@
+"""What the tests do to a lab, and what they look at: its tree, its playbook, its record, its two keys."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from keyrotor.demo.lab import Lab
+
+MakeLab = Callable[..., Lab]
+Keyrotor = Callable[..., subprocess.CompletedProcess[str]]
+StartKeyrotor = Callable[..., subprocess.Popen[str]]
+Tree = Mapping[str, tuple[object, ...]]
+SRC = Path(__file__).parents[2] / "src"
+DOOR_SIDE = "gateway"  # the gateway's own folder: its log and its pid are not keyrotor's
+
+
+def missing(what: str) -> NoReturn:
+    """Skips the test, or fails it where every real part is required."""
+    if os.environ.get("CI") or os.environ.get("KEYROTOR_REAL") == "required":
+        pytest.fail(f"a real part is missing: {what}")
+    pytest.skip(what)
+
+
+def tree(lab: Lab, *, exact: bool = True) -> Tree:
+    """Every name in the lab with mode, owner, links and content; `exact`: with inode and mtime too, and the state."""
+    found: dict[str, tuple[object, ...]] = {}
+    for folder, folders, names in os.walk(lab.root):
+        for name in (*folders, *names):
+            path = Path(folder, name)
+            where = str(path.relative_to(lab.root))
+            if where.startswith(DOOR_SIDE) or (not exact and path.is_relative_to(lab.state)):
+                continue
+            found[where] = _node(path, exact)
+    if not exact:
+        for parent in (lab.state.parent, lab.state.parent.parent):
+            found.pop(str(parent.relative_to(lab.root)), None)
+    return found
+
+
+def _node(path: Path, exact: bool) -> tuple[object, ...]:
+    status = path.lstat()
+    content: object = None
+    if stat.S_ISLNK(status.st_mode):
+        content = os.readlink(path)
+    elif stat.S_ISREG(status.st_mode):
+        content = path.read_bytes()
+    seen = (oct(status.st_mode), status.st_uid, status.st_gid, content)
+    links = () if stat.S_ISDIR(status.st_mode) else (status.st_nlink,)
+    return (*seen, *links, *((status.st_ino, status.st_mtime_ns) if exact else ()))
+
+
+def differing(one: Tree, other: Tree) -> list[str]:
+    """The names that differ; short enough to be read in a failed assert, and never a content."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text that must be there, keeping the inode."""
+    text = path.read_text()
+    assert old in text, (path, old)
+    path.write_text(text.replace(old, new))
+
+
+def add_command(lab: Lab, shell: str, *, before: str = "client-file", name: str = "meanwhile", more: str = "") -> None:
+    """A `command` place that runs this shell text with $KEYROTOR_VALUE; stands before the first place of that kind."""
+    place = f'[[place]]\nkind = "command"\nid = "{name}"\nput = {json.dumps(["/bin/sh", "-c", shell])}\n{more}\n'
+    text = lab.playbook.read_text()
+    head, found, _ = text.partition(f'kind = "{before}"')
+    if not found:
+        head, found, _ = text.partition(f'kind   = "{before}"')
+    assert found, before
+    at = head.rindex("[[place]]")
+    lab.playbook.write_text(text[:at] + place + "\n" + text[at:])
+
+
+def add_place(lab: Lab, text: str) -> None:
+    """One more place, at the end."""
+    lab.playbook.write_text(lab.playbook.read_text() + "\n[[place]]\n" + text + "\n")
+
+
+def sops_set(lab: Lab, key: str, value: str) -> str:
+    """A shell line by which somebody else edits the encrypted file with the real sops."""
+    types = "--input-type dotenv --output-type dotenv"
+    sops = f"SOPS_AGE_KEY_FILE={lab.identity} SOPS_DISABLE_VERSION_CHECK=1 {lab.sops}"
+    return f"""printf '"{value}"' | {sops} set {types} --value-stdin {lab.secret_file} '["{key}"]'"""
+
+
+def new_value() -> str:
+    """A marker key of the test's own."""
+    return f"sk-marker-{secrets.token_urlsafe(24)}"
+
+
+def doors(lab: Lab, *keys: str) -> list[int | None]:
+    return [lab.status(key) for key in keys]
+
+
+def is_all(lab: Lab, living: str, dead: str) -> None:
+    """Every place holds the living value, the door accepts it and refuses the dead one, which is nowhere."""
+    assert lab.current_key() == living, "the encrypted file"
+    assert f"LITELLM_MASTER_KEY={living}\n" in lab.env_file.read_text(), "the env file"
+    assert lab.settings.read_text().count(f'"apiKey": "{living}"') == 2, "the client file"
+    asked = doors(lab, living, dead)
+    assert asked == [200, 400], f"the door: {asked}"
+    found = stray(lab.root, [dead]) + stray(lab.root, [living], besides=(lab.env_file, lab.settings))
+    assert not found, f"left behind: {found}"
+
+
+def spellings(value: str) -> list[bytes]:
+    """The value as it may leak: itself, in hex, and in base64 at each of the three offsets."""
+    raw = value.encode()
+    found = [raw, raw.hex().encode(), raw.hex().upper().encode()]
+    for shift in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            # The first and last four characters depend on the neighbours.
+            found.append(encode(b"\0" * shift + raw)[4:-4])
+    return found
+
+
+def stray(folder: Path, values: Iterable[str], besides: Iterable[Path] = ()) -> list[str]:
+    """The files below the folder that hold one of the values in any spelling, and the siblings of killed writes.
+
+    A run that was killed before it was opened leaves its folder (ciphertext) to the next rotation.
+    """
+    wanted = [spelling for value in values for spelling in spellings(value)]
+    left_out = set(besides)
+    found = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if path in left_out or not path.is_file():
+                continue
+            data = path.read_bytes()
+            if any(spelling in data for spelling in wanted):
+                found.append(str(path.relative_to(folder)))
+            elif name.startswith(".") and name.endswith(".keyrotor") and path.parent.parent.name != "runs":
+                found.append(f"left over: {path.relative_to(folder)}")
+    return sorted(found)
+
+
+def events(lab: Lab) -> list[tuple[str, str, dict[str, Any]]]:
+    """Run, kind and data of every event on record; read from a copy, for a killed writer's journal must be played."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("journal.sqlite3-journal", "journal.sqlite3"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy(lab.state / name, folder)
+        path = Path(folder, "journal.sqlite3")
+        if not path.exists():
+            return []
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            try:
+                rows = database.execute("SELECT run, kind, data FROM events ORDER BY seq").fetchall()
+            except sqlite3.DatabaseError:  # just made, or copied while being written
+                rows = []
+    return [(run, kind, json.loads(data)) for run, kind, data in rows]
+
+
+def trace(lab: Lab) -> list[str]:
+    """The newest run on one line for each event: `moving unit:new`, `turned-back`, …"""
+    found = events(lab)
+    newest = found[-1][0]
+    return [
+        f"{kind} {data['row']}{':' + data['value'] if 'value' in data else ''}" if "row" in data else kind
+        for run, kind, data in found
+        if run == newest
+    ]
+
+
+def wait_for(lab: Lab, event: str, process: subprocess.Popen[str], within: float = 30.0) -> None:
+    """Until the newest run's record ends with this event."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if events(lab) and trace(lab)[-1] == event:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError(f"never came to {event}: {trace(lab) if events(lab) else 'nothing'}")
+
+
+def keyrotor_argv(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "keyrotor", *arguments]
+
+
+def keyrotor_env(lab: Lab, **more: str) -> dict[str, str]:
+    return {**lab.environment(), "PYTHONPATH": str(SRC), **more}
