@@ -16,7 +16,7 @@ from keyrotor.core import due, machine
 from keyrotor.core.machine import Run
 from keyrotor.core.model import Outcome, Plan, Playbook, Value
 from keyrotor.core.report import Report
-from keyrotor.errors import Exit, KeyrotorError, OwedError
+from keyrotor.errors import Exit, KeyrotorError, OwedError, RefusedError
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
@@ -47,6 +47,8 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
         if wish.commit:
             repository.want_nothing_else_staged()
         ready = preflight.check(world, book)
+        if wish.value is not None and world.are_same(wish.value, ready.pair.old):
+            raise RefusedError(f"cannot rotate {book.source.key}: the value given is the present one")
         if not world.screen.consents(book, ready.rows):
             return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book.name, reason="not agreed to")
         with Journal.open(world.state) as journal:

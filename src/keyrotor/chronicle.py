@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from keyrotor.core import decide
-from keyrotor.core.machine import Failed, Moved, Moving, Passed, TurnedBack
+from keyrotor.core.machine import Closed, Failed, Moved, Moving, Passed, TurnedBack
 from keyrotor.core.model import Outcome, Value
 from keyrotor.core.report import outage
 from keyrotor.errors import UsageError
@@ -145,14 +145,13 @@ def _detail(entry: Entry) -> str:
     match entry.event:
         case Moving(row, value):
             return f"{row} to {value}"
-        case Moved(row, _, detail):
-            return f"{row}: {detail}"
-        case Failed(row, _, reason):
-            return f"{row}: {reason}"
+        case Moved(row, _, said) | Failed(row, _, said):
+            return f"{row}: {said}"
         case Passed(row, _, holds):
             return f"{row}: left, it holds {holds}"
         case TurnedBack(reason):
             return reason
+        case Closed(outcome, reason):
+            return f"{outcome}: {reason}" if reason else str(outcome)
         case event:
-            said = getattr(event, "outcome", "") or getattr(event, "reason", "") or getattr(event, "row", "")
-            return str(said)
+            return str(getattr(event, "reason", "") or getattr(event, "row", ""))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from keyrotor.core import decide, machine
 from keyrotor.core.machine import Event, Phase, Run
 from keyrotor.core.model import Act, Holds, Outcome, Row, Value
-from keyrotor.errors import InterruptedRun, KeyrotorError, UnprovenError
+from keyrotor.errors import InterruptedRun, KeyrotorError, PlaceError, UnprovenError
 from keyrotor.ports import Place, Stop
 from keyrotor.secret import Pair
 
@@ -79,6 +79,8 @@ class Engine:
             return
         self._emit(machine.Moving(row.id, value))
         try:
+            if decide.is_hopeless(self._run, row):
+                raise PlaceError(f"not asked: {row.label} does not accept the {value} key")
             detail = self._places[row.id].put(value, self._pair)
         except InterruptedRun:
             raise

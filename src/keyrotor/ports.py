@@ -94,6 +94,7 @@ class World(Protocol):
     def generate(self, book: Playbook) -> tuple[Secret, str]:
         """A new value, and its public half if it has one."""
 
+    def are_same(self, one: Secret, other: Secret) -> bool: ...
     def digest(self, data: bytes) -> str: ...
     def fingerprinter(self) -> tuple[str, Callable[[Secret], str]]:
         """The name of the fingerprint key, and what makes fingerprints with it."""

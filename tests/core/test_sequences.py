@@ -251,7 +251,7 @@ def test_a_stuck_run_tells_every_place_that_is_left() -> None:
     world = World("two:new fails; env:old fails")
     assert world.rotate().reason == (
         "env: cannot · unit: it did not come up with the value · door:accepts: it refuses the value · "
-        "door:refuses: it refuses the value"
+        "door:refuses: not asked: the door does not accept the old key"
     )
 
 

@@ -24,6 +24,7 @@ def fingerprint_key(state: Path, fresh: bytes) -> bytes:
     """The key that fingerprints are made with; `fresh` becomes it where there is none yet. Raises PlaceError."""
     path = state / _FILE
     if files.exists(path):
+        files.clear_leftover(path)
         return _key_in(path)
     if stored := _from_keyring():
         return stored

@@ -118,6 +118,12 @@ def has_drifted(run: Run, row: Row, holds: Holds) -> bool:
     return was_moved and holds is not Holds.UNKNOWN and not row.is_satisfied(run.goal, holds)
 
 
+def is_hopeless(run: Run, row: Row) -> bool:
+    """Whether a proof need not be waited for: the same door has just failed to accept the goal."""
+    doors = (other for other in run.plan.rows if other.place == row.place and other.act is Act.ADMIT)
+    return row.act is Act.RETIRE and any(run.mark(door).step is Step.FAILED for door in doors)
+
+
 def takes_up(row: Row) -> bool:
     """Whether putting this row makes something read the rows above it, so that they are asked again first."""
     return row.act in (Act.RESTART, Act.COMMAND)

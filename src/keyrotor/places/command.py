@@ -30,6 +30,8 @@ class Command:
     project: Path
 
     def check(self, pair: Pair) -> list[str]:
+        if any(unseal(pair.old) in word.encode() for word in (*self.argv, *self.holds_argv)):
+            return [f"cannot run {self.id}: its command line holds the key itself; let it read the key from stdin"]
         programs = [argv[0] for argv in (self.argv, self.holds_argv) if argv]
         missing = [program for program in programs if found(program, self.env, self.project) is None]
         return [f"cannot run {program}: no such program" for program in missing]

@@ -53,8 +53,7 @@ class SystemdUnit:
         before = self.systemd.show(self.name)
         if before.is_active and self._holds(before, pair) is Holds(goal):
             return ALREADY
-        if goal is Value.OLD:
-            self.systemd.reset_failed(self.name)
+        self.systemd.reset_failed(self.name)  # a start that the start limit refuses would leave the unit down
         self.systemd.restart(self.name, self.within)
         after = self._started(before, goal, pair)
         if not after.is_active or after.invocation == before.invocation:
