@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("places.contract")
-
-from keyrotor.secret import Pair  # noqa: E402  (after the rewrite is asked for)
-from places.fake_systemd import FakeSystemd  # noqa: E402  (after the rewrite is asked for)
-from places.sealed import Sealed, fresh_pair, seal  # noqa: E402  (after the rewrite is asked for)
+from keyrotor.secret import Pair
+from places.fake_systemd import FakeSystemd
+from places.sealed import Sealed, fresh_pair, seal
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import Keyrotor, MakeLab
+from on_lab import Keyrotor, MakeLab
 
 BACKEND = """
 from pathlib import Path
