@@ -45,8 +45,8 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
             return Report(Outcome.NOT_DUE, Exit.DONE, book.name, reason=reason)
         repository = world.repository(file)
         if wish.commit:
-            repository.want_nothing_else_staged()
-        ready = preflight.check(world, book)
+            repository.want_alone()
+        ready = preflight.check(world, book, wish.value)
         if wish.value is not None and world.are_same(wish.value, ready.pair.old):
             raise RefusedError(f"cannot rotate {book.source.key}: the value given is the present one")
         if not world.screen.consents(book, ready.rows):
@@ -64,15 +64,20 @@ def plan_rotation(world: World, name: str | None) -> tuple[Playbook, preflight.R
     """Everything a rotation does before its first effect, and nothing else; and the id of a run owed first, or ""."""
     book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
     with Journal.peek(world.state) as journal:
-        owed = journal.owed(Path(book.source.file))
-    return book, preflight.check(world, book), owed[0].id if owed else ""
+        owed = [account.id for account in journal.owed(Path(book.source.file))]
+    try:
+        return book, preflight.check(world, book), owed[0] if owed else ""
+    except RefusedError as error:
+        if not owed:
+            raise
+        raise RefusedError(f"{error}\nrun {owed[0]} is not finished", hint=f"keyrotor resume {owed[0]}") from None
 
 
 def _open(
     world: World, journal: Journal, book: Playbook, ready: preflight.Ready, wish: Wish
 ) -> tuple[Run, Mapping[str, Place], Pair]:
     """Choose the new value; make `before`, `after` and `opened` durable, in this order."""
-    run_id = world.run_id()
+    run_id = next(fresh for fresh in iter(world.run_id, "") if not journal.knows(fresh))
     folder = journal.folder(run_id)
     new, public = (wish.value, "") if wish.value is not None else world.generate(book)
     pair = replace(ready.pair, new=new)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from keyrotor import __version__
-from keyrotor.errors import Exit, InterruptedRun, KeyrotorError, RefusedError, UsageError
+from keyrotor.errors import Exit, InterruptedRun, KeyrotorError, RefusedError, UsageError, internal
 
 if TYPE_CHECKING:
     from keyrotor.core.report import Report
@@ -35,7 +35,7 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001  no traceback: what it shows is not ours to choose
-            _tell(_internal(error), ctx)
+            _tell(internal(error), ctx)
 
 
 def _tell(error: KeyrotorError, ctx: click.Context) -> NoReturn:
@@ -46,15 +46,6 @@ def _tell(error: KeyrotorError, ctx: click.Context) -> NoReturn:
     if ctx.meta.get("json", False):
         _print_json(console.as_json(failed))
     ctx.exit(error.exit)
-
-
-def _internal(error: Exception) -> KeyrotorError:
-    """What may be told of a bug: its kind and its place, for its text may hold anything."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
-    return KeyrotorError(f"internal error: {type(error).__name__}{where}", hint="keyrotor status  (is a run owed?)")
 
 
 def _as_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
@@ -274,8 +265,11 @@ def _want_consent(can: bool, command: str) -> None:
 
 
 def _ask(question: str) -> bool:
+    from keyrotor.boundary.signals import asking
+
     try:
-        return click.confirm(question)
+        with asking():
+            return click.confirm(question)
     except click.Abort:
         return False
 
@@ -283,6 +277,8 @@ def _ask(question: str) -> bool:
 def _value_from_stdin() -> Secret:
     from keyrotor.boundary.plaintext import given
 
+    if sys.stdin.isatty():
+        return given(click.prompt("New value", hide_input=True).encode())
     return given(sys.stdin.buffer.read())
 
 

@@ -30,16 +30,20 @@ def _rotated(report: Report) -> list[str]:
     return lines + ([report.public.rstrip()] if report.public else [])
 
 
+def _besides(report: Report) -> str:
+    return " but those named below" if report.tasks else ""
+
+
 def _rolled_back(report: Report) -> list[str]:
     if report.exit == Exit.DONE:
         return [
             f"rolled back {report.playbook} in {report.seconds:.1f} s",
-            "now: every place holds the old key, proven to work; the new one is refused",
+            f"now: every place{_besides(report)} holds the old key, proven to work; the new one is refused",
         ]
     why = f": {report.reason}" if report.reason else ""
     return [
         f"cannot rotate {report.playbook}{why}",
-        "now: rolled back and proven: the old key works in every place, the new one is refused",
+        f"now: rolled back and proven: the old key works in every place{_besides(report)}, the new one is refused",
         f"to try again: keyrotor rotate {report.playbook}",
         "to go back: nothing to do",
     ]

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from keyrotor.core import decide, machine
-from keyrotor.core.machine import Event, Phase, Run
+from keyrotor.core.machine import Event, Phase, Run, Step
 from keyrotor.core.model import Act, Holds, Outcome, Row, Value
-from keyrotor.errors import InterruptedRun, KeyrotorError, PlaceError, UnprovenError
+from keyrotor.errors import InterruptedRun, KeyrotorError, PlaceError, UnprovenError, internal
 from keyrotor.ports import Place, Stop
 from keyrotor.secret import Pair
 
@@ -87,7 +87,7 @@ class Engine:
         except KeyrotorError as error:
             self._emit(machine.Failed(row.id, value, str(error), unproven=isinstance(error, UnprovenError)))
         except Exception as error:  # noqa: BLE001  a bug of ours must not leave the gateway between two keys
-            self._emit(machine.Failed(row.id, value, f"internal error ({type(error).__name__})"))
+            self._emit(machine.Failed(row.id, value, str(internal(error))))
         else:
             self._emit(machine.Moved(row.id, value, detail))
 
@@ -105,7 +105,7 @@ class Engine:
     def _settle(self) -> None:
         """The last look. What drifted is put once more; what drifts again is left to a person."""
         self._stop.is_firm = True
-        tasks = {}
+        tasks = {row.id: f"{row.label} holds neither value; this run never moved it" for row in self._strangers()}
         for row in decide.to_settle(self._run):
             holds = self._look(row)
             if not decide.has_drifted(self._run, row, holds):
@@ -115,6 +115,11 @@ class Engine:
                 return
             tasks[row.id] = f"{row.label} holds {holds} again: something else writes it"
         self._emit(machine.Settled(tasks))
+
+    def _strangers(self) -> list[Row]:
+        """The places that were left on the way back because what they hold is somebody else's."""
+        marks = ((row, self._run.mark(row)) for row in self._run.plan.rows)
+        return [row for row, mark in marks if mark.step is Step.PASSED and mark.detail == Holds.NEITHER]
 
     def _look(self, row: Row) -> Holds:
         try:

@@ -9,6 +9,7 @@ Rules of the house:
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import PurePath
 
 
 class Exit(IntEnum):
@@ -92,3 +93,12 @@ class JournalError(KeyrotorError):
 
 class InterruptedRun(Exception):  # noqa: N818  not an error: somebody asked us to stop
     """A signal ended a wait. The engine decides what follows from it."""
+
+
+def internal(error: Exception) -> KeyrotorError:
+    """A bug of ours, told by its kind and its place; its text may hold anything, so that is not told."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    where = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
+    return KeyrotorError(f"internal error: {type(error).__name__}{where}", hint="keyrotor status  (is a run owed?)")

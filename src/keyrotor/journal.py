@@ -181,6 +181,12 @@ class Journal:
         accounts = [self._account(run) for run in ids]
         return [one for one in accounts if secret_file is None or one.run.plan.source.file == str(secret_file)]
 
+    def knows(self, run: str) -> bool:
+        """Whether a run of that id is on record, or is being opened."""
+        with self._telling("read"):
+            row = self._database.execute("SELECT 1 FROM events WHERE run = ? LIMIT 1", (run,)).fetchone()
+        return row is not None or files.exists(self.folder(run))
+
     def folder(self, run: str) -> Path:
         """Where the run keeps `before` and `after`."""
         return self.state / "runs" / run

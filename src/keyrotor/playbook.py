@@ -16,10 +16,8 @@ import msgspec
 from keyrotor.boundary.generate import KINDS as GENERATE_KINDS
 from keyrotor.boundary.generate import Recipe
 from keyrotor.core import due, plan
-from keyrotor.core.model import Declared, Playbook, Source
+from keyrotor.core.model import NEVER, Declared, Playbook, Source
 from keyrotor.errors import PlaybookError, UsageError
-
-NEVER = {"LITELLM_SALT_KEY": "what LiteLLM has encrypted with it can never be read with another"}
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +160,8 @@ def load(path: Path, env: Mapping[str, str]) -> Playbook:
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_bare = not parts.path.rstrip("/").endswith("/v1")
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and is_bare
     except ValueError:
         return False
 
@@ -237,7 +236,7 @@ class _Reader:
             if options.get(key):
                 options[key] = self._absolute(options[key], f"{where}: {key}")
         if "url" in options and not _is_address(options["url"]):
-            raise self._error(f"{where}: url: not an address; write it as http://127.0.0.1:4000")
+            raise self._error(f"{where}: url: not an address; write it as http://127.0.0.1:4000, without /v1")
         for key in ("put", "holds"):
             if key in options and key in table and not options[key]:
                 raise self._error(f"{where}: {key}: an empty command")

@@ -57,8 +57,12 @@ class Repository(Protocol):
     """The git repository around the encrypted file, if there is one."""
 
     def command_to_commit(self, message: str) -> str: ...
-    def is_tracked(self) -> bool: ...
-    def want_nothing_else_staged(self) -> None: ...
+    def is_changed(self) -> bool:
+        """Whether git tracks the file, and it differs from what is committed."""
+
+    def want_alone(self) -> None:
+        """Raises RefusedError where a commit of the file would take anything else along, or nothing."""
+
     def commit(self, message: str) -> None: ...
 
 
@@ -95,6 +99,9 @@ class World(Protocol):
         """A new value, and its public half if it has one."""
 
     def are_same(self, one: Secret, other: Secret) -> bool: ...
+    def record_refusals(self) -> list[str]:
+        """Every reason why nothing could be recorded."""
+
     def digest(self, data: bytes) -> str: ...
     def fingerprinter(self) -> tuple[str, Callable[[Secret], str]]:
         """The name of the fingerprint key, and what makes fingerprints with it."""

@@ -7,7 +7,7 @@ must accept the old value now. Then a rotation may begin.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyrotor.core import plan
 from keyrotor.core.model import Act, Holds, Playbook, Row, Source, Value
@@ -26,10 +26,11 @@ class Ready:
     ciphertext: bytes
 
 
-def check(world: World, book: Playbook) -> Ready:
+def check(world: World, book: Playbook, given: Secret | None = None) -> Ready:
     """Look at every place, change none. Raises RefusedError with every reason why a rotation must not begin.
 
     It looks with a decoy in the new value's stead: the real one is not shown to a door before the run is opened.
+    Files are looked through for the value that was given, if one was: it must not stand anywhere yet.
     """
     rows = plan.rows(book)
     world.screen.preflight(book, rows)
@@ -37,9 +38,10 @@ def check(world: World, book: Playbook) -> Ready:
     siblings = {key: secret for key, secret in values.items() if key != book.source.key}
     pair = Pair(values[book.source.key], world.decoy(), siblings)
     places = world.places(rows, book.source, {Value.OLD: ciphertext}, world.state)
-    kept, skipped, refusals = [], {}, []
+    kept, skipped, refusals = [], {}, world.record_refusals()
     for row in rows:
-        why, reasons = _looked(row, places[row.id], pair, book.source.key)
+        seen = replace(pair, new=given) if given is not None and row.act is Act.FILE else pair
+        why, reasons = _looked(row, places[row.id], seen, book.source.key)
         if why:
             world.screen.skipped(row, why)
         refusals += reasons
@@ -78,11 +80,17 @@ def _refusals(row: Row, holds: Holds | None) -> list[str]:
     if holds in (None, Holds.OLD) or (holds is Holds.UNKNOWN and row.act in (Act.COMMAND, Act.RESTART)):
         return []
     if row.act is Act.ADMIT:
-        seen = (
-            "gives no clear answer to the present key" if holds is Holds.UNKNOWN else f"accepts {holds} of the two keys"
-        )
-        return [f"cannot prove the present key at {row.label}: it {seen}"]
+        return [f"cannot prove the present key: {row.label} {_DOOR.get(holds, 'gives no clear answer to it')}"]
+    if holds in (Holds.NEW, Holds.BOTH):
+        return [f"cannot rotate {row.label}: the value given stands there already"]
     return [f"cannot rotate {row.label}: it does not hold the present value, or is absent"]
+
+
+_DOOR: Mapping[Holds | None, str] = {
+    Holds.NEITHER: "refuses it",
+    Holds.BOTH: "accepts it, and a key that nobody has: the gateway is open",
+    Holds.NEW: "refuses it, and accepts a key that nobody has",
+}
 
 
 def _mend(refusals: Sequence[str], source: Source) -> str:

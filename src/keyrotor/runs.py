@@ -13,11 +13,11 @@ from keyrotor.core.machine import ASKED, Event, Phase, Run
 from keyrotor.core.model import Outcome, Source, Value
 from keyrotor.core.report import Report
 from keyrotor.engine import Ending
-from keyrotor.errors import Exit, JournalError, KeyrotorError, OwedError, PlaceError, UsageError
+from keyrotor.errors import Exit, JournalError, PlaceError, UsageError
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import World
 from keyrotor.secret import Pair
-from keyrotor.session import KEPT, drive, locked, report_of, what_to_commit
+from keyrotor.session import KEPT, drive, locked, owing, report_of, what_to_commit
 
 
 def resume(world: World, run_id: str | None, within: Mapping[str, float]) -> Report:
@@ -97,8 +97,11 @@ def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin:
     if account is None or (account.run.phase, type(begin(account.run))) not in machine.TRANSITIONS:
         return Report(Outcome.NOTHING_CHANGED, Exit.DONE, reason="nothing is owed")
     source = account.run.plan.source
-    with locked(world, Path(source.file)), Journal.open(world.state) as journal:
+    owed = owing(account.id) if account.run.is_owed else nullcontext()
+    with owed, locked(world, Path(source.file)), Journal.open(world.state) as journal:
         account = journal.account(account.id)  # again, now that nobody else can change it
+        if not account.run.is_owed:
+            _want_reversible(journal, account)
         folder = journal.folder(account.id)
         prepared, pair = _reopened(world, account, folder)
         if unknown := within.keys() - {row.place for row in account.run.plan.rows}:
@@ -132,22 +135,20 @@ def _want_reversible(journal: Journal, account: Account) -> None:
         raise UsageError(f"cannot roll back run {account.id}: its former value is forgotten")
     if run.goal is Value.OLD:
         raise UsageError(f"cannot roll back run {account.id}: it ended {run.outcome} already")
-    same = [other.id for other in journal.accounts() if other.run.plan.source == run.plan.source]
+    source = run.plan.source
+    accounts = [(other.id, other.run.plan.source) for other in journal.accounts()]
+    same = [other for other, its in accounts if (its.file, its.key) == (source.file, source.key)]
     if same[-1] != account.id:
         raise UsageError(f"cannot roll back run {account.id}: run {same[-1]} came after it")
 
 
 def _reopened(world: World, account: Account, folder: Path) -> tuple[Mapping[Value, bytes], Pair]:
-    """Both values of a run that was opened before. Raises OwedError; nothing is changed then."""
+    """Both values of a run that was opened before. Raises KeyrotorError; nothing is changed then."""
     plan_ = account.run.plan
-    try:
-        prepared = world.prepared(folder)
-        if any(world.digest(prepared[value]) != plan_.ciphertexts[value] for value in Value):
-            raise PlaceError(f"cannot trust {folder}: it is not what the run put there")
-        before, after = (world.read_copy(plan_.source, folder / name) for name in KEPT.values())
-    except KeyrotorError as error:
-        why = error if not error.hint else f"{error} (hint: {error.hint})"
-        raise OwedError(f"cannot go on with run {account.id}: {why}", run=account.id) from None
+    prepared = world.prepared(folder)
+    if any(world.digest(prepared[value]) != plan_.ciphertexts[value] for value in Value):
+        raise PlaceError(f"cannot trust {folder}: it is not what the run put there")
+    before, after = (world.read_copy(plan_.source, folder / name) for name in KEPT.values())
     key = plan_.source.key
     return prepared, Pair(before[key], after[key], {name: secret for name, secret in before.items() if name != key})
 

@@ -12,7 +12,7 @@ from keyrotor.core.machine import Event, Phase, Run
 from keyrotor.core.model import Value
 from keyrotor.core.report import Report
 from keyrotor.engine import Ending, Engine
-from keyrotor.errors import JournalError, OwedError, PlaceError
+from keyrotor.errors import BusyError, InterruptedRun, KeyrotorError, OwedError, PlaceError, UsageError, internal
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, Repository, World
 from keyrotor.secret import Pair
@@ -36,9 +36,25 @@ def locked(world: World, file: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def owing(run_id: str) -> Iterator[None]:
+    """Whatever ends this block early leaves the run owed: then that is what is told. Raises OwedError, BusyError."""
+    try:
+        yield
+    except (OwedError, BusyError, UsageError):
+        raise
+    except InterruptedRun as asked:
+        raise OwedError(f"cannot go on with run {run_id}: interrupted by {asked}", run=run_id) from None
+    except KeyrotorError as error:
+        hint = f" (hint: {error.hint})" if error.hint else ""
+        raise OwedError(f"cannot go on with run {run_id}: {error}{hint}", run=run_id) from None
+    except Exception as error:  # noqa: BLE001  a bug of ours must not hide that a run is owed
+        raise OwedError(f"cannot go on with run {run_id}: {internal(error)}", run=run_id) from None
+
+
 def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place], pair: Pair) -> Ending:
     """Let the engine go on with the run; each event is durable, then shown. Raises OwedError if it cannot be."""
-    with world.screen.follow(run) as shown:
+    with owing(run.plan.run), world.screen.follow(run) as shown:
 
         def record(event: Event) -> None:
             nonlocal run
@@ -46,22 +62,23 @@ def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place],
             run = machine.follow(run, event)
             shown(run, event)
 
-        try:
-            return Engine(run, places, pair, record, world.stop).drive()
-        except JournalError as error:
-            raise OwedError(f"cannot go on with run {run.plan.run}: {error}", run=run.plan.run) from None
+        return Engine(run, places, pair, record, world.stop).drive()
 
 
 def what_to_commit(repository: Repository, ending: Ending, file: Path, commit: bool) -> tuple[str, ...]:
-    """The encrypted file has changed and git does not know yet. A commit that fails never fails a rotation."""
-    if ending.run.goal is Value.OLD or ending.run.phase is not Phase.CLOSED or not repository.is_tracked():
+    """What is to be said of git once a run is closed. It never fails a run: that is over."""
+    if ending.run.phase is not Phase.CLOSED:
         return ()
     message = f"rotate {ending.run.plan.source.key}"
-    command = repository.command_to_commit(message)
-    if not commit:
-        return (f"{file.name} is changed and not committed: {command}",)
+    note = f"{file.name} is changed and not committed: {repository.command_to_commit(message)}"
     try:
+        if not repository.is_changed():
+            return ()
+        if not commit or ending.run.goal is Value.OLD:
+            return (note,)
         repository.commit(message)
     except PlaceError as error:
-        return (f"{error}; {file.name} is changed and not committed: {command}",)
+        return (f"{error}; {note}",)
+    except InterruptedRun as asked:
+        return (f"{asked} while git was asked; {note}",)
     return (f"{file.name} is committed",)

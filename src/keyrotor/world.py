@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keyrotor.boundary import files, generate, keychain, plaintext
+from keyrotor.boundary import files, generate, keychain, plaintext, writable
 from keyrotor.boundary.git import Git
 from keyrotor.boundary.http import Http
 from keyrotor.boundary.process import Processes
@@ -66,8 +66,7 @@ class RealWorld:
         """Make `before` and `after` durable in the run's folder."""
         files.make_folder(folder)
         files.create(folder / KEPT[Value.OLD], ciphertext)
-        known = {**pair.siblings, source.key: pair.old}
-        after = self._encrypted(source).amended(ciphertext, pair.new, folder / "working.env", known)
+        after = self._encrypted(source).prepared(ciphertext, pair, folder / "working.env")
         files.create(folder / KEPT[Value.NEW], after)
         files.remove(folder / "working.env")
         return {Value.OLD: ciphertext, Value.NEW: after}
@@ -94,6 +93,9 @@ class RealWorld:
 
     def are_same(self, one: Secret, other: Secret) -> bool:
         return plaintext.are_same(one, other)
+
+    def record_refusals(self) -> list[str]:
+        return writable.absent_refusals(self.state / "any")
 
     def digest(self, data: bytes) -> str:
         return files.digest(data)

@@ -50,10 +50,10 @@ def repository(tmp_path: Path) -> Repository:
 
 def test_the_file_is_committed_alone(repository: Repository) -> None:
     """Other changes in the working tree stay where they are."""
-    repository.file.write_text("two\n")
     (repository.root / "other").write_text("two\n")
     (repository.root / "fresh").write_text("two\n")
-    repository.git.want_nothing_else_staged()
+    repository.git.want_alone()
+    repository.file.write_text("two\n")
     repository.git.commit("Rotate it")
     assert repository.changed() == ["secrets/global.enc.env"]
     assert repository("log", "-1", "--format=%s") == "Rotate it"
@@ -66,16 +66,17 @@ def test_other_staged_changes_are_refused(repository: Repository, where: str) ->
     (repository.root / where).write_text("two\n")
     repository("add", where)
     with pytest.raises(RefusedError, match="other changes are staged"):
-        repository.git.want_nothing_else_staged()
+        repository.git.want_alone()
 
 
-def test_the_file_itself_may_be_staged(repository: Repository) -> None:
-    """It is what is to be committed."""
+@pytest.mark.parametrize("is_staged", [False, True])
+def test_an_edit_of_the_file_itself_is_refused(repository: Repository, is_staged: bool) -> None:
+    """It would go along with a rotation that has nothing to do with it."""
     repository.file.write_text("two\n")
-    repository("add", "--all")
-    repository.git.want_nothing_else_staged()
-    repository.git.commit("Rotate it")
-    assert repository.changed() == ["secrets/global.enc.env"]
+    if is_staged:
+        repository("add", "--all")
+    with pytest.raises(RefusedError, match="changed already"):
+        repository.git.want_alone()
 
 
 def test_a_hook_that_says_no_is_told(repository: Repository) -> None:
@@ -97,20 +98,22 @@ def test_nothing_to_commit_is_told(repository: Repository) -> None:
 
 
 def test_a_file_outside_of_a_repository(tmp_path: Path) -> None:
-    """Not tracked, and not to be committed."""
+    """Never changed for git, and not to be committed."""
     file = tmp_path / "global.enc.env"
     file.write_text("x")
     git = Git(Processes(), {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, file)
-    assert not git.is_tracked()
-    with pytest.raises(RefusedError, match="not in a git repository"):
-        git.want_nothing_else_staged()
+    assert not git.is_changed()
+    with pytest.raises(RefusedError, match="does not track"):
+        git.want_alone()
 
 
-def test_whether_a_file_is_tracked(repository: Repository) -> None:
-    """Tracked means known to git, not just lying there."""
-    assert repository.git.is_tracked()
+def test_whether_a_file_is_changed(repository: Repository) -> None:
+    """Changed means known to git, and not as it is committed; a file that just lies there is no concern."""
+    assert not repository.git.is_changed()
+    repository.file.write_text("two\n")
+    assert repository.git.is_changed()
     (repository.root / "fresh").write_text("x")
-    assert not Git(Processes(), repository.env, repository.root / "fresh").is_tracked()
+    assert not Git(Processes(), repository.env, repository.root / "fresh").is_changed()
 
 
 def test_the_command_to_type_does_what_it_says(tmp_path: Path) -> None:

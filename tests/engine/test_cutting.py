@@ -77,13 +77,15 @@ def test_each_event_is_recorded_once_and_in_order(faults: str) -> None:
 
 
 def test_resuming_a_run_that_is_not_hurt_gives_the_same_record_but_for_the_resume() -> None:
-    """Cut anywhere and resumed, a rotation does what was left, and a place in doubt once more."""
+    """Cut anywhere and resumed, a rotation does what was left, and once more what is in doubt or may be down."""
     whole = finished("")
     for at in range(1, len(whole.events)):
         world = cut("", whole.events[:at], *whole.kept[at - 1])
         go_on(world, "resume")
         words = [word for word in trace(world.events).split() if word != "resumed" and not word.endswith("…")]
-        assert " ".join(words) == trace(whole.events)
+        asked_again = ("unit:new", "door:new", "refuses:old")
+        seen = [word for at, word in enumerate(words) if word not in asked_again or word not in words[:at]]
+        assert " ".join(seen) == trace(whole.events)
 
 
 @pytest.mark.parametrize("token", FORWARD)

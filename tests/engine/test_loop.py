@@ -232,7 +232,7 @@ def test_a_bug_in_a_put_turns_the_run_back(token: str, how: str) -> None:
     world = World(f"{token} breaks{how}")
     ending = world.rotate()
     assert ending.outcome is Outcome.ROLLED_BACK
-    assert "internal error (ZeroDivisionError)" in ending.reason
+    assert "internal error: ZeroDivisionError" in ending.reason
     want_whole(world, all_old=True)
 
 

@@ -19,7 +19,7 @@ from keyrotor.core.model import Holds, Value
 from keyrotor.errors import PlaceError
 from keyrotor.places.sops_file import Encrypted, SopsFile
 from places.contract import PlaceContract, Scene, tree, whole
-from places.sealed import KEY, Sealed, value
+from places.sealed import KEY, Sealed
 
 OTHER = b"sk-somebody-elses-" + secrets.token_urlsafe(12).encode()
 
@@ -332,9 +332,9 @@ def test_an_empty_value_is_no_value(scene: SopsScene) -> None:
 def test_the_amended_copy_differs_in_the_one_value_only(scene: SopsScene) -> None:
     """What `amended` gives back has the new value, and every other one as it was, by the real sops."""
     scene.show(Holds.OLD)
-    fresh = value()
-    amended = scene.place.encrypted.amended(scene.sealed.before, fresh, scene.root / "run" / "copy.env")
+    copy = scene.root / "run" / "copy.env"
+    amended = scene.place.encrypted.amended(scene.sealed.before, Value.NEW, scene.pair, copy)
     scene.file.write_bytes(amended)
-    assert scene.sealed.get(scene.file, KEY) == unseal(fresh)
+    assert scene.sealed.get(scene.file, KEY) == unseal(scene.pair.new)
     for name, secret in scene.pair.siblings.items():
         assert scene.sealed.get(scene.file, name) == unseal(secret)

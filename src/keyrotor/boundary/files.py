@@ -153,6 +153,7 @@ def make_folder(folder: Path, mode: int = 0o700) -> None:
             if not missing.exists():
                 missing.mkdir(exist_ok=True)
                 missing.chmod(mode)
+                sync_folder(missing.parent)
     except OSError as error:
         raise PlaceError(f"cannot make {folder}: {why(error)}") from None
 
@@ -265,10 +266,15 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _dress_like(descriptor: int, path: Path) -> None:
-    """Owner first (it clears bits), then attributes and mode: never wider than the file it replaces."""
-    status = os.stat(path)
-    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+    """Owner first (it clears bits), then attributes and mode: never wider than the file it replaces.
+
+    The folder may have given the new file a group (setgid) or readers (a default ACL) of its own.
+    """
+    status, given = os.stat(path), os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) != (given.st_uid, given.st_gid):
         os.fchown(descriptor, status.st_uid, status.st_gid)
+    for name in set(os.listxattr(descriptor)) - set(os.listxattr(path)):
+        os.removexattr(descriptor, name)
     for name in os.listxattr(path):
         try:
             os.setxattr(descriptor, name, os.getxattr(path, name))

@@ -23,17 +23,22 @@ class Git:
         folder, name = shlex.quote(str(self._file.parent)), shlex.quote(self._file.name)
         return f"git -C {folder} commit --only -m {shlex.quote(message)} -- {name}"
 
-    def is_tracked(self) -> bool:
+    def is_changed(self) -> bool:
+        """Whether git tracks the file, and it differs from what is committed; without git, or a repository: no."""
         try:
-            return self._git("ls-files", "--error-unmatch", "--", self._file.name)[0] == 0
+            code, out = self._git("status", "--porcelain", "--untracked-files=no", "--", self._file.name)
         except PlaceError:
-            return False  # no git: nothing to commit with
+            return False
+        return code == 0 and bool(out.strip())
 
-    def want_nothing_else_staged(self) -> None:
-        """Raises RefusedError where a commit would meet somebody's work in progress."""
-        code, out = self._git("diff", "--cached", "--name-only", "--", ":/", f":(exclude){self._file.name}")
-        if code:
-            raise RefusedError(f"cannot commit {self._file}: it is not in a git repository")
+    def want_alone(self) -> None:
+        """Raises RefusedError where a commit of the file would take anything else along, or nothing."""
+        if self._git("ls-files", "--error-unmatch", "--", self._file.name)[0]:
+            raise RefusedError(f"cannot commit {self._file}: git does not track it", hint=f"git add {self._file}")
+        if self.is_changed():
+            hint = self.command_to_commit("what was changed before")
+            raise RefusedError(f"cannot commit {self._file} alone: it is changed already", hint=hint)
+        _, out = self._git("diff", "--cached", "--name-only", "--", ":/", f":(exclude){self._file.name}")
         if out.strip():
             raise RefusedError(
                 f"cannot commit {self._file} alone: other changes are staged",

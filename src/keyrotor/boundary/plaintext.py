@@ -10,11 +10,14 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
+from itertools import groupby
 
 from keyrotor.errors import RefusedError
 from keyrotor.secret import Pair, Secret
 
 SHORTEST = 16  # characters; LiteLLM itself wants as many of a virtual key
+TELLING = 8  # characters, with the `sk-`
+PIECE = 8  # bytes: a shorter piece of a value tells nothing of it
 
 # Needs no quoting in dotenv, sh, systemd, JSON, YAML, TOML or compose, and is what GitLab can mask.
 # Up to two `=` at the end, for base64 (a Fernet key has one).
@@ -34,9 +37,10 @@ def are_same(one: Secret, other: Secret) -> bool:
     return hmac.compare_digest(unseal(one), unseal(other))
 
 
-def is_safe(secret: Secret) -> bool:
-    """Whether every format can hold the value without quoting."""
-    return SAFE.fullmatch(unseal(secret)) is not None
+def is_telling(secret: Secret) -> bool:
+    """Whether the value is long and odd enough to be found by value among other words."""
+    value = unseal(secret)
+    return len(value) >= (TELLING if value.startswith(b"sk-") else SHORTEST)
 
 
 def is_blank(secret: Secret) -> bool:
@@ -58,10 +62,19 @@ def key_name(key: bytes) -> str:
 def redacted(text: bytes, pair: Pair) -> bytes:
     """The text without either value, or a piece of one that is long enough to be told (8 bytes)."""
     for secret in (pair.old, pair.new, *pair.siblings.values()):
-        value = unseal(secret)
-        if len(value) >= 8:
-            text = text.replace(value, b"[redacted]")
+        text = _without(text, unseal(secret))
     return re.sub(rb"sk-[A-Za-z0-9_-]{6,}", b"sk-[redacted]", text)
+
+
+def _without(text: bytes, value: bytes) -> bytes:
+    """The text with every stretch hidden that consists of pieces of the value."""
+    pieces = {value[at : at + PIECE] for at in range(len(value) - PIECE + 1)}
+    hidden = bytearray(len(text))
+    for at in range(len(text) - PIECE + 1):
+        if text[at : at + PIECE] in pieces:
+            hidden[at : at + PIECE] = b"1" * PIECE
+    stretches = groupby(range(len(text)), key=lambda at: bool(hidden[at]))
+    return b"".join(b"[redacted]" if hide else bytes(text[at] for at in run) for hide, run in stretches)
 
 
 def seal_all(values: Mapping[str, str]) -> dict[str, Secret]:

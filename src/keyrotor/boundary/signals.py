@@ -8,12 +8,27 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from keyrotor.errors import InterruptedRun
 
 SLICE = 0.05  # seconds: how long a signal may go unanswered in a wait
+
+
+def _ignored(_: int, __: FrameType | None) -> None:
+    """A terminal that hung up, or a reader that left, stops nothing."""
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """While a person is asked, Ctrl-C is an answer."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Signals:
@@ -31,7 +46,7 @@ class Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._caught)
         for number in (signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, _ignored)  # not SIG_IGN, which a child would inherit
 
     def _caught(self, number: int, _: FrameType | None) -> None:
         self._count += 1

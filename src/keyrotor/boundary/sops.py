@@ -24,7 +24,7 @@ OLDEST = (3, 11, 0)  # the first release whose `set` reads the value from stdin 
 _TYPES = ("--input-type", "dotenv", "--output-type")
 
 _WHY = {
-    1: "it is not an encrypted dotenv file that sops can read",
+    1: "it is not an encrypted dotenv file that sops can read, or a .sops.yaml above it is broken",
     2: "sops could not read it",
     3: "sops could not write it",
     4: "the value cannot be written in a dotenv file",
@@ -34,6 +34,7 @@ _WHY = {
     128: "no age identity here can decrypt it",
 }
 _HINT = {
+    1: "sops decrypt {path} > /dev/null  (says more; it may print values)",
     25: "git log -p -- {path}  (if nobody you know did this, treat it as an incident)",
     51: "git log -p -- {path}  (a merge of two edits does this; take one side and set the other again)",
     128: "export SOPS_AGE_KEY_FILE=…  (or put the identity in ~/.config/sops/age/keys.txt)",

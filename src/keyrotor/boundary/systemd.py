@@ -7,6 +7,7 @@ NRestarts are what tells; without XDG_RUNTIME_DIR there is no bus to the user's 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -19,7 +20,7 @@ from keyrotor.errors import PlaceError
 
 _SHOWN = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts", "InvocationID"),
-    *("TimeoutStopUSec", "TriggeredBy", "Environment", "EnvironmentFiles", "FragmentPath"),
+    *("TimeoutStopUSec", "TriggeredBy", "FragmentPath"),
 )
 FRESH = 0.25  # seconds
 _SPAN = {"y": 31557600.0, "month": 2629800.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
@@ -40,7 +41,6 @@ class Unit:
     invocation: str
     stop_timeout: float  # seconds; inf for `infinity`
     sockets: tuple[str, ...]
-    environment_files: str
     fragment: str
 
     @property
@@ -91,8 +91,12 @@ class Systemd:
         self._run(self.command("restart", unit), within)
 
     def reset_failed(self, unit: str) -> None:
-        """Clear the start limit, so that the next start is not refused for the former ones."""
-        self._run(self.command("reset-failed", unit))
+        """Clear the start limit, so that the next start is not refused for the former ones.
+
+        A unit that is down and that nobody refers to is not loaded, and has none: that is no error.
+        """
+        with contextlib.suppress(PlaceError):
+            self._run(self.command("reset-failed", unit))
 
     def last_lines(self, unit: Unit, count: int = 15) -> bytes:
         """The end of what the unit logged since we restarted it, unredacted; empty where nothing is kept."""
@@ -143,7 +147,6 @@ def parsed(name: str, shown: str) -> Unit:
         invocation=said.get("InvocationID", ""),
         stop_timeout=seconds(said.get("TimeoutStopUSec", "")),
         sockets=tuple(unit for unit in said.get("TriggeredBy", "").split() if unit.endswith(".socket")),
-        environment_files=said.get("EnvironmentFiles", ""),
         fragment=said.get("FragmentPath", ""),
     )
 
@@ -178,9 +181,12 @@ def _tail(path: Path | None, count: int, start: int, reach: int = 16384) -> byte
     size = _size(path)
     if path is None or size == 0:
         return b""
+    begin = max(start if start <= size else 0, size - reach)
     try:
         with open(path, "rb") as file:
-            file.seek(max(start if start <= size else 0, size - reach))
+            file.seek(max(0, begin - 1))
+            if begin:
+                file.readline()  # the rest of a line whose beginning is not seen may be the rest of a value
             return b"\n".join(file.read().splitlines()[-count:])
     except OSError:
         return b""

@@ -23,6 +23,8 @@ def refusals(path: Path) -> list[str]:
         return [f"cannot write {path}: it is not a file"]
     if os.geteuid() not in (0, status.st_uid):
         reasons.append(f"cannot write {path}: it belongs to user {status.st_uid}")
+    elif os.geteuid() != 0 and status.st_gid not in (os.getegid(), *os.getgroups()):
+        reasons.append(f"cannot write {path}: it belongs to group {status.st_gid}, which could not be given back")
     if not status.st_mode & stat.S_IWUSR or not os.access(real, os.W_OK):
         reasons.append(f"cannot write {path}: it is read-only (chmod u+w {path})")
     if not os.access(real.parent, os.W_OK | os.X_OK):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from keyrotor.core.model import Holds, Outcome, Plan, Row, Value
+from keyrotor.core.model import Act, Holds, Outcome, Plan, Row, Value
 from keyrotor.errors import JournalError
 
 
@@ -223,7 +223,8 @@ def _effect(run: Run, event: Event) -> Run:
             begun = {row: Mark(has_begun=mark.has_begun) for row, mark in run.marks.items()}
             return replace(run, goal=Value.OLD, marks=begun, reason=reason, outcome=None, tasks={})
         case Resumed():
-            return replace(run, marks={row: _forgiven(mark) for row, mark in run.marks.items()})
+            lasting = {row.id for row in run.plan.rows if row.act in (Act.FILE, Act.COMMAND)}
+            return replace(run, marks={row: _forgiven(mark, row in lasting) for row, mark in run.marks.items()})
         case Settled(tasks):
             return replace(run, tasks=tasks)
         case Closed(outcome, reason):
@@ -252,8 +253,9 @@ def _marked(mark: Mark, event: Moving | Moved | Failed | Passed | Drifted) -> Ma
             return replace(mark, step=Step.PENDING, failures=0, drifts=mark.drifts | {event.occasion})
 
 
-def _forgiven(mark: Mark) -> Mark:
-    """A row that failed is in doubt, like one whose put was killed; one that was passed is looked at again."""
-    if mark.step is Step.MOVED:
+def _forgiven(mark: Mark, is_lasting: bool) -> Mark:
+    """What a resume makes of a row. One that failed is in doubt, like one whose put was killed; one that was
+    passed is looked at again; so is what does not outlast a reboot: a running unit, and what its door proved."""
+    if mark.step is Step.MOVED and is_lasting:
         return mark
     return replace(mark, step=Step.MOVING if mark.has_begun else Step.PENDING, failures=0)

@@ -13,6 +13,12 @@ from typing import Any
 ALREADY = "held it already"  # what a put says that had nothing to do
 
 
+# Keys that are never rotated, and never touched where they happen to hold the same value.
+NEVER: Mapping[str, str] = {
+    "LITELLM_SALT_KEY": "what LiteLLM has encrypted with it can never be read with another",
+}
+
+
 class Value(StrEnum):
     """The two values of a run."""
 

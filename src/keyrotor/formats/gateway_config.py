@@ -15,6 +15,8 @@ from typing import Any
 from keyrotor.errors import FormatError
 
 _REFERENCE = "os.environ/"
+# Any of these in its environment gives LiteLLM a database: it builds the address from the parts.
+DATABASE_VARIABLES = ("DATABASE_URL", "DIRECT_URL", "DATABASE_HOST")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class GatewayConfig:
         return reasons
 
 
+UNKNOWN = GatewayConfig(None, frozenset(), has_database=False, lets_everyone_in=False)  # no config file is named
+
+
 def read(data: bytes) -> GatewayConfig:
     """Raises FormatError, naming line and column."""
     from ruamel.yaml import YAML  # 35 ms
@@ -61,10 +66,11 @@ def read(data: bytes) -> GatewayConfig:
         mark = getattr(error, "problem_mark", None)
         raise FormatError("not YAML", (mark.line + 1) if mark else 1, (mark.column + 1) if mark else 1) from None
     general = _table(tree, "general_settings")
+    sets = frozenset(map(str, _table(tree, "environment_variables")))
     return GatewayConfig(
         master_key=general.get("master_key"),
-        sets_environment=frozenset(map(str, _table(tree, "environment_variables"))),
-        has_database=bool(general.get("database_url")),
+        sets_environment=sets,
+        has_database=bool(general.get("database_url")) or not sets.isdisjoint(DATABASE_VARIABLES),
         lets_everyone_in=general.get("allow_requests_on_db_unavailable") is True,
     )
 

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 from keyrotor.errors import FormatError
 
 # Needs no quoting or escaping in JSON, YAML, TOML, dotenv, sh, systemd or compose, and GitLab can mask it.
-SAFE: Final = re.compile(rb"[A-Za-z0-9_-]+={0,2}")
+SAFE: Final = re.compile(rb"[A-Za-z0-9_./:@%+,=-]+")  # what no format here has to quote; a former value may have it
 
 BOM: Final = b"\xef\xbb\xbf"
 _WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")

@@ -5,13 +5,13 @@ A reference such as `${LITELLM_MASTER_KEY}` is never written over: its client fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from keyrotor.boundary import files, writable
-from keyrotor.boundary.plaintext import unseal
-from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.boundary.plaintext import are_same, is_telling, unseal
+from keyrotor.core.model import ALREADY, NEVER, Holds, Value
 from keyrotor.errors import PlaceError, PlaybookError
 from keyrotor.formats import dotenv, json, splice
 from keyrotor.secret import Pair, Secret
@@ -39,22 +39,29 @@ class ClientFile:
             leaves = self._leaves(files.look(self.path).data)
         except PlaceError as error:
             return [str(error)]
-        return writable.refusals(self.path) if splice.tokens(leaves, unseal(pair.old)) else []
+        if not self._tokens(leaves, pair.old, pair):
+            return []
+        if not splice.SAFE.fullmatch(unseal(pair.old)):
+            return [f"cannot write {self.path}: the present value has characters that must be quoted to be put back"]
+        if not is_telling(pair.old):
+            return [f"cannot write {self.path}: the present value is too short to be told from other words"]
+        return writable.refusals(self.path)
 
     def holds(self, pair: Pair) -> Holds:
         try:
             leaves = self._leaves(files.look(self.path).data)
         except PlaceError:
             return Holds.UNKNOWN if files.exists(self.path) else Holds.NEITHER
-        old, new = (bool(splice.tokens(leaves, unseal(secret))) for secret in (pair.old, pair.new))
+        old, new = (bool(self._tokens(leaves, secret, pair)) for secret in (pair.old, pair.new))
         found = Holds.seen(old=old, new=new)
         return Holds.REFERS if found is Holds.NEITHER and splice.references(leaves, self.key) else found
 
     def put(self, goal: Value, pair: Pair) -> str:
-        wrote = files.update(self.path, lambda data: self._spliced(data, pair[goal.other], pair[goal]))
+        wrote = files.update(self.path, lambda data: self._spliced(data, goal, pair))
         if self.holds(pair) is not Holds(goal):
             raise PlaceError(f"cannot write {self.path}: it does not hold the {goal} value after it")
-        return "written" if wrote else ALREADY
+        left = self._left(pair[goal.other])
+        return ("written" if wrote else ALREADY) if not left else f"written; {left} more in comments or names, left"
 
     def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
         try:
@@ -62,6 +69,15 @@ class ClientFile:
         except PlaceError as error:
             raise PlaceError(f"cannot read {self.path}: {error}") from None
 
-    def _spliced(self, data: bytes, stale: Secret, secret: Secret) -> bytes:
-        tokens = splice.tokens(self._leaves(data), unseal(stale))
-        return splice.replace(READERS[self.format], data, tokens, unseal(secret))
+    def _tokens(self, leaves: Sequence[splice.Leaf], secret: Secret, pair: Pair) -> tuple[splice.Token, ...]:
+        """Where the value stands, but for keys that merely hold the same: a salt, another of the file's secrets."""
+        others = NEVER.keys() | {key for key, sibling in pair.siblings.items() if are_same(sibling, secret)}
+        return splice.tokens([leaf for leaf in leaves if leaf.key not in others], unseal(secret))
+
+    def _spliced(self, data: bytes, goal: Value, pair: Pair) -> bytes:
+        tokens = self._tokens(self._leaves(data), pair[goal.other], pair)
+        return splice.replace(READERS[self.format], data, tokens, unseal(pair[goal]))
+
+    def _left(self, stale: Secret) -> int:
+        data = files.look(self.path).data
+        return splice.raw_hits(data, self._leaves(data), unseal(stale))

@@ -38,6 +38,9 @@ class EnvFile:
         reasons = [f"cannot write {self.path}: its {key} differs from the encrypted file" for key in differing]
         missing = [key for key in self.keys if key != self.key and key not in pair.siblings]
         reasons += [f"cannot write {self.path}: the encrypted file has no key {key}" for key in missing]
+        if not splice.SAFE.fullmatch(unseal(pair.old)):
+            why = "the present value has characters that must be quoted to be put back"
+            reasons.append(f"cannot write {self.path}: {why}")
         return reasons + writable.refusals(self.path)
 
     def holds(self, pair: Pair) -> Holds:
@@ -75,7 +78,11 @@ class EnvFile:
     def _render(self, goal: Value, pair: Pair) -> bool:
         files.make_folder(self.path.parent)
         files.clear_leftover(self.path)
-        files.create(self.path, dotenv.render(self._rendered(pair[goal], pair)))
+        try:
+            text = dotenv.render(self._rendered(pair[goal], pair))
+        except (KeyError, ValueError) as error:
+            raise PlaceError(f"cannot make {self.path}: {error}") from None
+        files.create(self.path, text)
         return True
 
     def _rendered(self, secret: Secret, pair: Pair) -> dict[str, bytes]:

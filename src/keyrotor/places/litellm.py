@@ -135,24 +135,33 @@ class Litellm:
         return []
 
     def _config_refusals(self, pair: Pair, unit: Unit | None) -> list[str]:
-        if self.config is None:
-            return []
-        try:
-            config = gateway_config.read(files.look(self.config).data)
-        except PlaceError as error:
-            why = str(error)
-            return [why if str(self.config) in why else f"cannot read {self.config}: {why}"]
-        salt = pair.siblings.get("LITELLM_SALT_KEY")
-        has_salt = (salt is not None and not is_blank(salt)) or self._runs_with(unit, "LITELLM_SALT_KEY")
-        found = config.refusals(self.variable, has_database=self._runs_with(unit, "DATABASE_URL"), has_salt=has_salt)
-        return [f"cannot rotate with {self.config}: {why}" for why in found]
+        """What the config file and the running gateway's environment say against a new value."""
+        config = gateway_config.UNKNOWN
+        if self.config is not None:
+            try:
+                config = gateway_config.read(files.look(self.config).data)
+            except PlaceError as error:
+                why = str(error)
+                return [why if str(self.config) in why else f"cannot read {self.config}: {why}"]
+        has_database = any(self._runs_with(unit, name) for name in gateway_config.DATABASE_VARIABLES)
+        found = config.refusals(self.variable, has_database=has_database, has_salt=self._has_salt(pair, unit))
+        return [f"cannot rotate with {self.config or self.url}: {why}" for why in found]
 
-    def _runs_with(self, unit: Unit | None, variable: str) -> bool:
-        """Whether the running gateway was started with this variable, and not with an empty one."""
+    def _has_salt(self, pair: Pair, unit: Unit | None) -> bool:
+        """The running gateway decides: a salt that it was not started with has encrypted nothing."""
+        if (runs := self._runs_with(unit, "LITELLM_SALT_KEY")) is not None:
+            return runs
+        salt = pair.siblings.get("LITELLM_SALT_KEY")
+        return salt is not None and not is_blank(salt)
+
+    def _runs_with(self, unit: Unit | None, variable: str) -> bool | None:
+        """Whether the gateway was started with this variable, and not with an empty one; None if we may not look."""
+        if unit is None or not unit.pid:
+            return None
         try:
-            found = proc.variable(unit.pid, variable) if unit and unit.pid else None
+            found = proc.variable(unit.pid, variable)
         except OSError:
-            return False
+            return None
         return found is not None and not is_blank(found)
 
     def _unit_refusals(self, unit: Unit | None) -> list[str]:
@@ -204,6 +213,7 @@ class Litellm:
         return verdict(self.get(key))
 
     def get(self, key: bytes | None) -> Answer:
+        self.rest(0.0)  # a signal is heeded between two questions
         return self.http.get(f"{self.url.rstrip('/')}/v1/models", key)
 
 

@@ -49,14 +49,25 @@ class Encrypted:
         """Every value in a copy of the file."""
         return self.sops.decrypt(copy, self.project, self.path)
 
-    def amended(self, data: bytes, secret: Secret, copy: Path, known: Mapping[str, Secret] | None = None) -> bytes:
-        """The ciphertext `data` with the secret under the key, proven to differ in nothing else.
+    def amended(self, data: bytes, goal: Value, pair: Pair, copy: Path) -> bytes:
+        """The ciphertext `data` with the goal under the key, proven to differ in nothing else.
 
-        `copy` is where sops may work; `known` is what `data` holds, if that is known already. Raises PlaceError.
+        `copy` is where sops may work. Raises PlaceError, also where the key holds a third value: that is a later
+        rotation's, not ours to undo.
         """
         files.remove(copy)
         files.create(copy, data)
-        before = known or self.values_of(copy)
+        before = self.values_of(copy)
+        if not any(are_same(before[self.key], pair[value]) for value in Value):
+            raise PlaceError(f"cannot write {self.path}: its {self.key} is neither the old nor the new value")
+        return self._set(data, before, pair[goal], copy)
+
+    def prepared(self, data: bytes, pair: Pair, copy: Path) -> bytes:
+        """The same towards the new value, for `data` that is known to hold the old one."""
+        files.create(copy, data)
+        return self._set(data, {**pair.siblings, self.key: pair.old}, pair.new, copy)
+
+    def _set(self, data: bytes, before: Mapping[str, Secret], secret: Secret, copy: Path) -> bytes:
         self.sops.set_value(copy, self.key, secret, self.project, self.path)
         amended, after = files.look(copy).data, self.values_of(copy)
         if changed := encrypted_dotenv.others_changed(data, amended, self.key):
@@ -98,8 +109,10 @@ class SopsFile:
             if ours is goal:
                 return data
             was_theirs = ours is None
-            return self._on_theirs(data, pair[goal]) if ours is None else self.prepared[goal]
+            return self._on_theirs(data, goal, pair) if ours is None else self.prepared[goal]
 
+        if not files.exists(self.encrypted.path):
+            files.create(self.encrypted.path, self.prepared[goal])
         wrote = files.update(self.encrypted.path, edit)
         if self.holds(pair) is not Holds(goal):
             raise PlaceError(f"cannot write {self.encrypted.path}: it does not read back as the {goal} value")
@@ -108,7 +121,7 @@ class SopsFile:
     def _ours(self, data: bytes) -> Value | None:
         return next((value for value, ciphertext in self.prepared.items() if ciphertext == data), None)
 
-    def _on_theirs(self, data: bytes, secret: Secret) -> bytes:
+    def _on_theirs(self, data: bytes, goal: Value, pair: Pair) -> bytes:
         if refusals := encrypted_dotenv.refusals(data, self.encrypted.key):
             raise PlaceError(f"cannot use {self.encrypted.path}: {refusals[0]}")
-        return self.encrypted.amended(data, secret, self.folder / "theirs.env")
+        return self.encrypted.amended(data, goal, pair, self.folder / "theirs.env")

@@ -64,7 +64,7 @@ class SystemdUnit:
         if holds not in (Holds(goal), Holds.UNKNOWN):
             raise PlaceError(
                 f"cannot give {self.name} the {goal} value: after its restart its {self.variable} is {holds}; "
-                "a drop-in or a later EnvironmentFile overrides it"
+                "its env file was not written, or a drop-in or a later EnvironmentFile overrides it"
             )
         return f"restarted (pid {after.pid})"
 
