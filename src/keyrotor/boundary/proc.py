@@ -49,7 +49,7 @@ def groups(pid: int) -> frozenset[str]:
 def listeners(port: int) -> frozenset[int]:
     """The processes that have a listening TCP socket on the port open; those we may not look into are left out."""
     inodes = frozenset(_listening_inodes(port))
-    return frozenset(pid for pid in _pids() if inodes & frozenset(_socket_inodes(pid))) if inodes else frozenset()
+    return frozenset(pid for pid in _pids() if inodes & frozenset(_opened(pid))) if inodes else frozenset()
 
 
 def lock_holder(folder: Path) -> Holder | None:
@@ -62,8 +62,15 @@ def lock_holder(folder: Path) -> Holder | None:
     for row in rows:
         if len(row) > 5 and row[1] == "FLOCK" and row[5].rsplit(":", 1)[-1] == wanted:
             pid = int(row[4])
-            return Holder(pid, _started(pid)) if is_alive(pid) else None
+            return Holder(pid, _started(pid)) if is_alive(pid) else _heir(folder)
     return None
+
+
+def _heir(folder: Path) -> Holder | None:
+    """A child that outlived the taker of the lock and still has the folder open, if we may see it."""
+    real = os.path.realpath(folder)
+    heirs = (pid for pid in _pids() if pid != os.getpid() and real in _opened(pid))
+    return next((Holder(pid, _started(pid)) for pid in heirs), None)
 
 
 def _started(pid: int) -> datetime | None:
@@ -85,11 +92,12 @@ def _listening_inodes(port: int) -> Iterator[str]:
                     yield f"socket:[{field[9]}]"
 
 
-def _socket_inodes(pid: int) -> Iterator[str]:
+def _opened(pid: int) -> Iterator[str]:
+    """What the process has open, by name; nothing of one that we may not look into."""
     with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
+        for number in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
-                yield os.readlink(entry.path)
+                yield os.readlink(f"/proc/{pid}/fd/{number}")
 
 
 def name(pid: int) -> str:

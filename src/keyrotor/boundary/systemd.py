@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyrotor.boundary.plaintext import redacted
 from keyrotor.boundary.process import Processes, environment
 from keyrotor.errors import PlaceError
+from keyrotor.secret import Pair
 
 _SHOWN = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts", "InvocationID"),
@@ -97,6 +99,11 @@ class Systemd:
         """
         with contextlib.suppress(PlaceError):
             self._run(self.command("reset-failed", unit))
+
+    def last_words(self, unit: Unit, pair: Pair) -> str:
+        """The unit's last lines without any value, as the end of a sentence; "" where nothing is kept."""
+        lines = redacted(self.last_lines(unit), pair).decode(errors="replace").strip()
+        return f"; it last said:\n{lines}" if lines else ""
 
     def last_lines(self, unit: Unit, count: int = 15) -> bytes:
         """The end of what the unit logged since we restarted it, unredacted; empty where nothing is kept."""

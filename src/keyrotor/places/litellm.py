@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from keyrotor.boundary import files, proc
 from keyrotor.boundary.generate import bogus_key
 from keyrotor.boundary.http import Answer, Http, poll
-from keyrotor.boundary.plaintext import is_blank, redacted, unseal
+from keyrotor.boundary.plaintext import is_blank, unseal
 from keyrotor.boundary.systemd import Systemd, Unit
 from keyrotor.core.model import Act, Holds, Value
 from keyrotor.errors import PlaceError, UnprovenError
@@ -95,7 +95,7 @@ class Litellm:
         wait = _Wait(self, goal, pair)
         found = poll(wait.look, is_done=Verdict.ACCEPTED.__eq__, within=self.within, every=EVERY, rest=self.rest)
         if found is not Verdict.ACCEPTED:
-            why = f"{self._told(wait.last)} for {self.within:g} s{self.said(wait.unit, pair)}"
+            why = f"{self._told(wait.last)} for {self.within:g} s{self.last_words(wait.unit, pair)}"
             raise PlaceError(f"cannot prove the {goal} key: {why}")
         return "proven"
 
@@ -197,12 +197,8 @@ class Litellm:
         except PlaceError:
             return None
 
-    def said(self, unit: Unit | None, pair: Pair) -> str:
-        """The unit's last words without any value, as the end of a sentence."""
-        if unit is None or self.behind is None:
-            return ""
-        lines = redacted(self.behind.systemd.last_lines(unit), pair).decode(errors="replace").strip()
-        return f"; it last said:\n{lines}" if lines else ""
+    def last_words(self, unit: Unit | None, pair: Pair) -> str:
+        return self.behind.systemd.last_words(unit, pair) if self.behind and unit else ""
 
     def _told(self, answer: Answer | None) -> str:
         if answer is None or answer.status is None:
@@ -249,5 +245,5 @@ class _Wait:
         self.unit = self.unit or self._door.unit()
         if self.unit is None or (self.unit.is_active and proc.is_alive(self.unit.pid)):
             return
-        said = self._door.said(self.unit, self._pair)
+        said = self._door.last_words(self.unit, self._pair)
         raise PlaceError(f"cannot start {self.unit.name}: its process ended before it answered{said}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keyrotor.boundary import proc
-from keyrotor.boundary.plaintext import are_same, redacted
+from keyrotor.boundary.plaintext import are_same
 from keyrotor.boundary.systemd import Systemd, Unit
 from keyrotor.core.model import ALREADY, Holds, Value
 from keyrotor.errors import PlaceError
@@ -57,9 +57,8 @@ class SystemdUnit:
         self.systemd.restart(self.name, self.within)
         after = self._started(before, goal, pair)
         if not after.is_active or after.invocation == before.invocation:
-            raise PlaceError(
-                f"cannot restart {self.name}: unit is {after.active} ({after.result}){self._said(after, pair)}"
-            )
+            why = f"unit is {after.active} ({after.result}){self.systemd.last_words(after, pair)}"
+            raise PlaceError(f"cannot restart {self.name}: {why}")
         holds = self._holds(after, pair)
         if holds not in (Holds(goal), Holds.UNKNOWN):
             raise PlaceError(
@@ -89,7 +88,3 @@ class SystemdUnit:
         if found is None:
             return Holds.UNKNOWN
         return Holds.seen(old=are_same(found, pair.old), new=are_same(found, pair.new))
-
-    def _said(self, unit: Unit, pair: Pair) -> str:
-        lines = redacted(self.systemd.last_lines(unit), pair).decode(errors="replace").strip()
-        return f"; it last said:\n{lines}" if lines else ""
