@@ -96,24 +96,32 @@ def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin:
     account = _meant(world, run_id)
     if account is None or (account.run.phase, type(begin(account.run))) not in machine.TRANSITIONS:
         return Report(Outcome.NOTHING_CHANGED, Exit.DONE, reason="nothing is owed")
-    source = account.run.plan.source
+    file = Path(account.run.plan.source.file)
     owed = owing(account.id) if account.run.is_owed else nullcontext()
-    with owed, locked(world, Path(source.file)), Journal.open(world.state) as journal:
-        account = journal.account(account.id)  # again, now that nobody else can change it
-        if not account.run.is_owed:
-            _want_reversible(journal, account)
-        folder = journal.folder(account.id)
-        prepared, pair = _reopened(world, account, folder)
-        if unknown := within.keys() - {row.place for row in account.run.plan.rows}:
-            raise UsageError(f"cannot set {unknown.pop()}.within: run {account.id} has no such place")
-        rows = [replace(row, within=within.get(row.place, row.within)) for row in account.run.plan.rows]
-        places = world.places(rows, source, prepared, folder)
-        event = begin(account.run)
-        run = machine.follow(account.run, event)
-        journal.append(account.id, event, world.now())
-        ending = drive(world, journal, run, places, pair)
-        file = Path(source.file)
+    with owed, locked(world, file), Journal.open(world.state) as journal:
+        ending = _taken_up(world, journal, account.id, within, begin)
+    with Journal.peek(world.state) as journal:
         return report_of(journal, ending, what_to_commit(world.repository(file), ending, file, False))
+
+
+def _taken_up(
+    world: World, journal: Journal, run_id: str, within: Mapping[str, float], begin: Callable[[Run], Event]
+) -> Ending:
+    """Read the run again, now that nobody else can change it, and drive it on."""
+    account = journal.account(run_id)
+    plan = account.run.plan
+    if not account.run.is_owed:
+        _want_reversible(journal, account)
+    if unknown := within.keys() - {row.place for row in plan.rows}:
+        raise UsageError(f"cannot set {unknown.pop()}.within: run {run_id} has no such place")
+    folder = journal.folder(run_id)
+    prepared, pair = _reopened(world, account, folder)
+    rows = [replace(row, within=within.get(row.place, row.within)) for row in plan.rows]
+    places = world.places(rows, plan.source, prepared, folder)
+    event = begin(account.run)
+    run = machine.follow(account.run, event)
+    journal.append(run_id, event, world.now())
+    return drive(world, journal, run, places, pair)
 
 
 def _meant(world: World, run_id: str | None) -> Account | None:
@@ -144,12 +152,12 @@ def _want_reversible(journal: Journal, account: Account) -> None:
 
 def _reopened(world: World, account: Account, folder: Path) -> tuple[Mapping[Value, bytes], Pair]:
     """Both values of a run that was opened before. Raises KeyrotorError; nothing is changed then."""
-    plan_ = account.run.plan
+    plan = account.run.plan
     prepared = world.prepared(folder)
-    if any(world.digest(prepared[value]) != plan_.ciphertexts[value] for value in Value):
+    if any(world.digest(prepared[value]) != plan.ciphertexts[value] for value in Value):
         raise PlaceError(f"cannot trust {folder}: it is not what the run put there")
-    before, after = (world.read_copy(plan_.source, folder / name) for name in KEPT.values())
-    key = plan_.source.key
+    before, after = (world.read_copy(plan.source, folder / name) for name in KEPT.values())
+    key = plan.source.key
     return prepared, Pair(before[key], after[key], {name: secret for name, secret in before.items() if name != key})
 
 

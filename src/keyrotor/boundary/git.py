@@ -33,7 +33,11 @@ class Git:
 
     def want_alone(self) -> None:
         """Raises RefusedError where a commit of the file would take anything else along, or nothing."""
-        if self._git("ls-files", "--error-unmatch", "--", self._file.name)[0]:
+        try:
+            is_tracked = self._git("ls-files", "--error-unmatch", "--", self._file.name)[0] == 0
+        except PlaceError as error:
+            raise RefusedError(f"cannot commit {self._file}: {error}") from None
+        if not is_tracked:
             raise RefusedError(f"cannot commit {self._file}: git does not track it", hint=f"git add {self._file}")
         if self.is_changed():
             hint = self.command_to_commit("what was changed before")
@@ -52,5 +56,8 @@ class Git:
             raise PlaceError(f"cannot commit {self._file}: git ended with exit code {code}")
 
     def _git(self, *words: str, within: float = 30.0) -> tuple[int, bytes]:
-        done = self._processes.run(["git", *words], env=self._env, cwd=self._file.parent, within=within)
+        # Without optional locks a question rewrites nothing, not even the index's time stamps.
+        done = self._processes.run(
+            ["git", "--no-optional-locks", *words], env=self._env, cwd=self._file.parent, within=within
+        )
         return done.code, done.out

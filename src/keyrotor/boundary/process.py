@@ -28,6 +28,7 @@ _NAMED = (
     *("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "DBUS_SESSION_BUS_ADDRESS"),
 )
 
+TIDY = 0.5  # seconds that a child has between SIGTERM and SIGKILL
 POLL = 0.005  # seconds between looks at a child; sops and systemctl end after 10 to 50 ms
 
 
@@ -88,6 +89,7 @@ class Processes:
                 _new_session=True,
                 _pass_fds=set() if self.lock is None else {self.lock},
                 _ok_code=list(range(-64, 256)),
+                _preexec_fn=_hear_hang_ups,
                 _return_cmd=True,
             )
         except (OSError, sh.CommandNotFound, sh.ForkException) as error:
@@ -117,6 +119,17 @@ def keep_out_of_core_dumps() -> None:
 
 
 def _end_group(pid: int) -> None:
-    """The child led its own session, so its group is all that it started."""
+    """The child led its own session, so its group is all that it started. It may tidy up first: git, for one,
+    leaves the repository locked if it may not."""
     with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGTERM)
+        deadline = time.monotonic() + TIDY
+        while time.monotonic() < deadline:
+            os.killpg(pid, 0)  # raises once nobody is left
+            time.sleep(POLL)
         os.killpg(pid, signal.SIGKILL)
+
+
+def _hear_hang_ups() -> None:
+    """sh lets a child in the background ignore SIGHUP; a daemon that a command starts reloads by it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -60,8 +60,10 @@ class ClientFile:
         wrote = files.update(self.path, lambda data: self._spliced(data, goal, pair))
         if self.holds(pair) is not Holds(goal):
             raise PlaceError(f"cannot write {self.path}: it does not hold the {goal} value after it")
+        if not wrote:
+            return ALREADY
         left = self._left(pair[goal.other])
-        return ("written" if wrote else ALREADY) if not left else f"written; {left} more in comments or names, left"
+        return f"written; {left} more in comments or names, left" if left else "written"
 
     def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
         try:
