@@ -131,5 +131,5 @@ def _end_group(pid: int) -> None:
 
 
 def _hear_hang_ups() -> None:
-    """sh lets a child in the background ignore SIGHUP; a daemon that a command starts reloads by it."""
+    """We ignore SIGHUP, and sh lets a child do so too; but a daemon that a command starts may reload by it."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

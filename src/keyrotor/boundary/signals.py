@@ -17,10 +17,6 @@ from keyrotor.errors import InterruptedRun
 SLICE = 0.05  # seconds: how long a signal may go unanswered in a wait
 
 
-def _ignored(_: int, __: FrameType | None) -> None:
-    """A terminal that hung up, or a reader that left, stops nothing."""
-
-
 @contextmanager
 def asking() -> Iterator[None]:
     """While a person is asked, Ctrl-C is an answer."""
@@ -46,7 +42,7 @@ class Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._caught)
         for number in (signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, _ignored)  # not SIG_IGN, which a child would inherit
+            signal.signal(number, signal.SIG_IGN)
 
     def _caught(self, number: int, _: FrameType | None) -> None:
         self._count += 1
