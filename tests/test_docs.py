@@ -277,7 +277,7 @@ def test_every_page_is_reached_from_the_index() -> None:
 def test_no_page_shows_a_key_or_a_path_of_the_machine_it_was_made_on() -> None:
     """Keys are masked as `sk-…`; transcripts are of labs whose folders anybody could have."""
     revealing = re.compile(
-        r"sk-[A-Za-z0-9_-]{8,}|AGE-SECRET-KEY-1[A-Z0-9]|/work/|/root/|/tmp/|ENC\[AES256_GCM,data:[A-Za-z0-9+/]{8}"
+        r"sk-[A-Za-z0-9_-]{8,}|AGE-SECRET-KEY-1[A-Z0-9]|/w[o]rk/|/root/|/tmp/|ENC\[AES256_GCM,data:[A-Za-z0-9+/]{8}"
     )
     assert {
         str(path.relative_to(ROOT)): found for path in PAGES if (found := revealing.findall(path.read_text()))
