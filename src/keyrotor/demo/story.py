@@ -7,6 +7,7 @@ own process, in the lab's environment, exactly as a person would run it.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,22 +32,18 @@ def tell(gateway: str, program: str | None, keep: bool, rules: str) -> int:
     folder = Path(tempfile.mkdtemp(prefix="keyrotor-demo-"))
     manager = existing_user_manager()
     litellm = Path(program) if program and gateway == "litellm" else None
-    lab = build(
-        folder / "lab",
-        manager=manager,
-        litellm=litellm,
-        sops_yaml=rules,
-        within=(WITHIN if manager else WITHIN_CHILD)[gateway],
-    )
+    within = (WITHIN if manager else WITHIN_CHILD)[gateway]
     try:
-        return _tell(lab, gateway)
+        lab = build(folder / "lab", manager=manager, litellm=litellm, sops_yaml=rules, within=within)
+        try:
+            return _tell(lab, gateway)
+        finally:
+            lab.stop()
     finally:
-        lab.stop()
         if keep:
             _say(f"The lab stays in {folder}; its gateway is stopped.")
         else:
-            lab.take_down()
-            folder.rmdir()
+            shutil.rmtree(folder)
 
 
 def _tell(lab: Lab, gateway: str) -> int:
