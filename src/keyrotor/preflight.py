@@ -42,10 +42,9 @@ def check(world: World, book: Playbook, given: Secret | None = None) -> Ready:
     for row in rows:
         seen = replace(pair, new=given) if given is not None and row.act is Act.FILE else pair
         why, reasons = _looked(row, places[row.id], seen, book.source.key)
-        if why:
-            world.screen.skipped(row, why)
         refusals += reasons
         if why:
+            world.screen.skipped(row, why)
             skipped[row.place] = why
         else:
             kept.append(row)
