@@ -23,6 +23,7 @@ import pytest
 
 from keyrotor import chronicle, cli, console, journal, playbook
 from keyrotor.boundary.generate import Recipe
+from keyrotor.cli import planning
 from keyrotor.core import machine, model, report
 from keyrotor.core.due import seconds
 from keyrotor.core.machine import EVENTS, TRANSITIONS, Phase
@@ -211,7 +212,7 @@ def test_every_outcome_is_in_the_tables() -> None:
     ("heading", "of"),
     [
         ("## `rotate`, `resume`, `rollback`, `abandon`", console.as_json),
-        ("## `plan`", cli.plan),
+        ("## `plan`", planning.plan),
         ("## `status`", chronicle.status),
         ("## `status`", chronicle._age),
         ("## `log`", chronicle.log),

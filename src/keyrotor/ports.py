@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from keyrotor.core.findings import Finding
 from keyrotor.core.machine import Event, Run
 from keyrotor.core.model import Holds, Playbook, Row, Source, Value
 from keyrotor.secret import Pair, Secret
@@ -27,6 +29,27 @@ class Place(Protocol):
 
         Must be safe after nothing, after half, and twice. Raises PlaceError.
         """
+
+    def shows(self) -> Sequence[Secret]:
+        """Every value that can be read there and might be this secret, of today or of before. Writes nothing; a place
+        that cannot be read, or that only answers, shows none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an audit has read once, before anything else is looked at."""
+
+    book: Playbook
+    now: datetime
+    pair: Pair | None  # the present value, and a decoy in the new one's stead; None where nothing can be decrypted
+    former: Callable[[Secret], str]  # the fingerprint of a former value; "" for any other
+
+
+class Look(Protocol):
+    """Something that an audit looks at, and does not touch."""
+
+    def findings(self, seen: Seen) -> Iterable[Finding]:
+        """What is wrong there. Writes nothing. Raises PlaceError where it cannot look."""
 
 
 class Stop(Protocol):
@@ -104,7 +127,10 @@ class World(Protocol):
 
     def digest(self, data: bytes) -> str: ...
     def fingerprinter(self) -> tuple[str, Callable[[Secret], str]]:
-        """The name of the fingerprint key, and what makes fingerprints with it."""
+        """The name of the fingerprint key, and what makes fingerprints with it; made if there is none."""
+
+    def known_fingerprinter(self) -> tuple[str, Callable[[Secret], str]] | None:
+        """The same, where there is a fingerprint key already; None where there is none. Writes nothing."""
 
     def repository(self, file: Path) -> Repository: ...
 
@@ -112,3 +138,6 @@ class World(Protocol):
         self, rows: Sequence[Row], source: Source, prepared: Mapping[Value, bytes], folder: Path
     ) -> Mapping[str, Place]:
         """A place for each row. Raises PlaybookError for one that cannot be built."""
+
+    def looks(self, book: Playbook, rows: Sequence[Row], places: Mapping[str, Place]) -> Sequence[Look]:
+        """Everything that an audit of this playbook looks at."""

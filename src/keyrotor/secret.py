@@ -45,6 +45,7 @@ class Pair:
     old: Secret
     new: Secret
     siblings: Mapping[str, Secret] = field(default_factory=dict)
+    stale: tuple[Secret, ...] = ()  # further values that a put replaces: a repair's, never a rotation's
 
     def __getitem__(self, value: Value) -> Secret:
         return self.old if value is Value.OLD else self.new

@@ -17,13 +17,21 @@ from keyrotor.boundary.systemd import Systemd
 from keyrotor.core import plan
 from keyrotor.core.model import Act, Playbook, Row, Source, Value
 from keyrotor.errors import RefusedError
+from keyrotor.looks.encrypted_file import EncryptedFile
+from keyrotor.looks.gateway import Gateway
+from keyrotor.looks.holders import Holders
+from keyrotor.looks.holding_files import HoldingFiles
+from keyrotor.looks.host import Host
+from keyrotor.looks.record import Record
+from keyrotor.looks.unit import UnitFile
+from keyrotor.looks.value import Value as ValueItself
 from keyrotor.places.client_file import ClientFile, format_of
 from keyrotor.places.command import Command
 from keyrotor.places.env_file import EnvFile
 from keyrotor.places.litellm import Behind, Litellm
 from keyrotor.places.sops_file import Encrypted, SopsFile
 from keyrotor.places.systemd_unit import SystemdUnit
-from keyrotor.ports import Place, Screen
+from keyrotor.ports import Look, Place, Screen
 from keyrotor.secret import Pair, Secret
 from keyrotor.session import KEPT
 
@@ -88,6 +96,10 @@ class RealWorld:
         key = keychain.fingerprint_key(self.state, generate.new_key())
         return plaintext.key_name(key), lambda secret: plaintext.fingerprint(key, secret)
 
+    def known_fingerprinter(self) -> tuple[str, Callable[[Secret], str]] | None:
+        key = keychain.known_fingerprint_key(self.state)
+        return None if key is None else (plaintext.key_name(key), lambda secret: plaintext.fingerprint(key, secret))
+
     def repository(self, file: Path) -> Git:
         return Git(self._processes, self.env, file)
 
@@ -106,6 +118,34 @@ class RealWorld:
         """A place for each row. Raises PlaybookError for one that cannot be built."""
         return {row.id: self._place(row, rows, source, prepared, folder) for row in rows}
 
+    def looks(self, book: Playbook, rows: Sequence[Row], places: Mapping[str, Place]) -> Sequence[Look]:
+        """Everything that an audit of this playbook looks at; a door is asked by its own look."""
+        source, git = book.source, self.repository(Path(book.source.file))
+        on_disk = [row for row in rows if row.kind in ("env-file", "client-file")]
+        units = [row for row in rows if row.act is Act.RESTART]
+        scope = units[0].options["scope"] if units else "user"
+        return [
+            Record(self.state),
+            ValueItself(),
+            EncryptedFile(Path(source.file), Path(source.project), git),
+            Holders([row for row in rows if row.act in (Act.FILE, Act.RESTART, Act.COMMAND)], places),
+            HoldingFiles(on_disk, places, git),
+            *(self._unit_file(row, on_disk, source) for row in units),
+            *(self._gateway(row, rows, source) for row in rows if row.act is Act.ADMIT),
+            Host(scope, self._manager(scope)),
+        ]
+
+    def _unit_file(self, row: Row, on_disk: Sequence[Row], source: Source) -> UnitFile:
+        scope, variable = row.options["scope"], row.options["variable"] or source.key
+        env_files = [Path(each.options["path"]) for each in on_disk if each.kind == "env-file"]
+        return UnitFile(row.options["unit"], scope, variable, env_files, self._manager(scope))
+
+    def _gateway(self, row: Row, rows: Sequence[Row], source: Source) -> Gateway:
+        door = self._litellm(row, rows, source)
+        name, systemd = (door.behind.name, door.behind.systemd) if door.behind else ("", None)
+        clients = [each.label for each in rows if each.kind == "client-file"]
+        return Gateway(door.url, door.variable, door.config, name, systemd, clients, self._http)
+
     def _place(
         self, row: Row, rows: Sequence[Row], source: Source, prepared: Mapping[Value, bytes], folder: Path
     ) -> Place:
@@ -117,7 +157,7 @@ class RealWorld:
                 return EnvFile(Path(option["path"]), source.key, tuple(option["keys"]))
             case "systemd-unit":
                 variable = option["variable"] or source.key
-                return SystemdUnit(option["unit"], variable, row.within, self._systemd(row), self.stop.rest)
+                return SystemdUnit(option["unit"], variable, row.within, self._manager(option["scope"]), self.stop.rest)
             case "litellm":
                 return self._litellm(row, rows, source)
             case "client-file":
@@ -129,13 +169,16 @@ class RealWorld:
 
     def _litellm(self, row: Row, rows: Sequence[Row], source: Source) -> Litellm:
         unit = plan.unit_of(rows, row)
-        behind = Behind(unit.options["unit"], self._systemd(unit)) if unit and unit.act is Act.RESTART else None
+        behind = (
+            Behind(unit.options["unit"], self._manager(unit.options["scope"]))
+            if unit and unit.act is Act.RESTART
+            else None
+        )
         config = Path(row.options["config"]) if row.options["config"] else None
         variable = (unit.options.get("variable") if unit else "") or source.key
         return Litellm(row.options["url"], row.act, variable, config, row.within, behind, self._http, self.stop.rest)
 
-    def _systemd(self, row: Row) -> Systemd:
-        scope = row.options["scope"]
+    def _manager(self, scope: str) -> Systemd:
         return self._managers.setdefault(scope, Systemd(self._processes, self.env, scope))
 
     def _encrypted(self, source: Source) -> Encrypted:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from on_lab import Keyrotor, MakeLab, StartKeyrotor, missing
+from on_lab import Keyrotor, MakeLab, StartKeyrotor, missing, remove_timer, write_timer
 
-from keyrotor.demo.build import build
+from keyrotor.demo.build import AUTHOR, build
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager, private_user_manager
 from keyrotor.errors import KeyrotorError
@@ -84,6 +84,17 @@ def make_lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeLab
 def lab(make_lab: MakeLab) -> Lab:
     """A running lab with the embedded gateway in a unit."""
     return make_lab()
+
+
+@pytest.fixture
+def clean_lab(lab: Lab, manager: UserManager, keyrotor: Keyrotor) -> Iterator[Lab]:
+    """A lab in which an audit finds nothing: just rotated, committed, with a timer that is started."""
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+    lab.run("git", *AUTHOR, "commit", "--quiet", "--all", "--message", "rotated")
+    timer = write_timer(manager)
+    manager.systemctl("start", timer)
+    yield lab
+    remove_timer(manager, timer)
 
 
 @pytest.fixture

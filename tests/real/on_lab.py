@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import pytest
 
 from keyrotor.demo.lab import Lab
+from keyrotor.demo.user_systemd import UserManager
 
 MakeLab = Callable[..., Lab]
 Keyrotor = Callable[..., subprocess.CompletedProcess[str]]
@@ -104,6 +105,32 @@ def sops_set(lab: Lab, key: str, value: str) -> str:
 def new_value() -> str:
     """A marker key of the test's own."""
     return f"sk-marker-{secrets.token_urlsafe(24)}"
+
+
+def found(keyrotor: Keyrotor, lab: Lab, *arguments: str, **how: Any) -> list[str]:
+    """The ids of what an audit of the lab finds, the worst first."""
+    done = keyrotor(lab, "audit", "--json", *arguments, **how)
+    assert done.returncode in (0, 10), done.stderr
+    return [finding["id"] for finding in json.loads(done.stdout)["findings"]]
+
+
+def write_timer(manager: UserManager, *, service: str = "ExecStart=/bin/true", timer: str = "OnCalendar=daily") -> str:
+    """A timer for the lab's playbook, not started, and its service; the timer's name."""
+    name = "keyrotor-litellm-master-key"
+    manager.units.mkdir(parents=True, exist_ok=True)
+    (manager.units / f"{name}.service").write_text(f"[Service]\nType=oneshot\n{service}\n")
+    (manager.units / f"{name}.timer").write_text(f"[Timer]\n{timer}\nPersistent=true\n")
+    manager.systemctl("daemon-reload")
+    return f"{name}.timer"
+
+
+def remove_timer(manager: UserManager, timer: str) -> None:
+    service = timer.replace(".timer", ".service")
+    manager.systemctl("stop", timer, service, check=False)
+    for name in (timer, service):
+        (manager.units / name).unlink(missing_ok=True)
+    manager.systemctl("daemon-reload")
+    manager.systemctl("reset-failed", service, check=False)
 
 
 def doors(lab: Lab, *keys: str) -> list[int | None]:

@@ -25,12 +25,17 @@ def fingerprint_key(state: Path, fresh: bytes) -> bytes:
     path = state / _FILE
     if files.exists(path):
         files.clear_leftover(path)
-        return _key_in(path)
-    if stored := _from_keyring():
-        return stored
+    if known := known_fingerprint_key(state):
+        return known
     if not _to_keyring(fresh):
         files.create(path, fresh.hex().encode() + b"\n")
     return fresh
+
+
+def known_fingerprint_key(state: Path) -> bytes | None:
+    """The key that fingerprints are made with, if there is one. Writes nothing. Raises PlaceError."""
+    path = state / _FILE
+    return _key_in(path) if files.exists(path) else _from_keyring()
 
 
 def identity(source: str) -> Identity | None:

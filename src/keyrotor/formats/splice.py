@@ -22,6 +22,7 @@ from keyrotor.errors import FormatError
 SAFE: Final = re.compile(rb"[A-Za-z0-9_./:@%+,=-]+")  # what no format here has to quote; a former value may have it
 
 BOM: Final = b"\xef\xbb\xbf"
+_WORDS: Final = re.compile(rb"[A-Za-z0-9_-]+=*")
 _WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -78,6 +79,11 @@ def raw_hits(data: bytes, leaves: Sequence[Leaf], value: bytes) -> int:
     """How often the value stands outside of every leaf, as in comments and keys, where no splice goes."""
     spans = [(leaf.offsets[0], leaf.offsets[-1]) for leaf in leaves]
     return sum(not any(start <= at and at + len(value) <= end for start, end in spans) for at in _guarded(data, value))
+
+
+def words(leaf: Leaf) -> frozenset[bytes]:
+    """The leaf's whole text, and each word in it that could be a value; a value with other characters is no word."""
+    return frozenset((leaf.text, *_WORDS.findall(leaf.text))) - {b""}
 
 
 def references(leaves: Sequence[Leaf], name: str) -> bool:

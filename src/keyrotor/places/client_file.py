@@ -65,6 +65,15 @@ class ClientFile:
         left = self._left(pair[goal.other])
         return f"written; {left} more in comments or names, left" if left else "written"
 
+    def shows(self) -> list[Secret]:
+        """Every word in it that is long and odd enough to be a key."""
+        try:
+            leaves = self._leaves(files.look(self.path).data)
+        except PlaceError:
+            return []
+        words = {word for leaf in leaves if leaf.key not in NEVER for word in splice.words(leaf)}
+        return [secret for secret in map(Secret, sorted(words)) if is_telling(secret)]
+
     def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
         try:
             return READERS[self.format](data)
@@ -77,7 +86,8 @@ class ClientFile:
         return splice.tokens([leaf for leaf in leaves if leaf.key not in others], unseal(secret))
 
     def _spliced(self, data: bytes, goal: Value, pair: Pair) -> bytes:
-        tokens = self._tokens(self._leaves(data), pair[goal.other], pair)
+        leaves, stale = self._leaves(data), (pair[goal.other], *pair.stale)
+        tokens = [token for one in stale for token in self._tokens(leaves, one, pair)]
         return splice.replace(READERS[self.format], data, tokens, unseal(pair[goal]))
 
     def _left(self, stale: Secret) -> int:

@@ -14,7 +14,7 @@ from keyrotor.boundary.plaintext import unseal
 from keyrotor.boundary.process import Done, Processes, environment, found
 from keyrotor.core.model import ALREADY, Holds, Value
 from keyrotor.errors import PlaceError
-from keyrotor.secret import Pair
+from keyrotor.secret import Pair, Secret
 
 _ANSWER = {0: True, 1: False}
 
@@ -54,6 +54,9 @@ class Command:
         if holds not in (Holds(goal), Holds.UNKNOWN):
             raise PlaceError(f"cannot put the {goal} value: {self.argv[0]} ended well, but the place holds {holds}")
         return "done"
+
+    def shows(self) -> list[Secret]:
+        return []
 
     def _run(self, argv: Sequence[str], value: Value, pair: Pair) -> Done:
         env = {**environment(self.env), "KEYROTOR_PLACE": self.id, "KEYROTOR_VALUE": value}

@@ -57,12 +57,19 @@ class EnvFile:
 
     def put(self, goal: Value, pair: Pair) -> str:
         if files.exists(self.path):
-            wrote = files.update(self.path, lambda data: self._spliced(data, pair[goal.other], pair[goal]))
+            stale = (pair[goal.other], *pair.stale)
+            wrote = files.update(self.path, lambda data: self._spliced(data, stale, pair[goal]))
         else:
             wrote = self._render(goal, pair)
         if self.holds(pair) is not Holds(goal):
             raise PlaceError(f"cannot write {self.path}: it does not hold {self.key} with the {goal} value after it")
         return "written" if wrote else ALREADY
+
+    def shows(self) -> list[Secret]:
+        try:
+            return [Secret(leaf.text) for leaf in self._leaves(files.look(self.path).data) if leaf.key == self.key]
+        except PlaceError:
+            return []
 
     def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
         try:
@@ -70,9 +77,9 @@ class EnvFile:
         except PlaceError as error:
             raise PlaceError(f"cannot read {self.path}: {error}") from None
 
-    def _spliced(self, data: bytes, stale: Secret, secret: Secret) -> bytes:
-        mine = [leaf for leaf in self._leaves(data) if leaf.key == self.key and is_same(stale, leaf.text)]
-        tokens = splice.tokens(mine, unseal(stale))
+    def _spliced(self, data: bytes, stale: Sequence[Secret], secret: Secret) -> bytes:
+        mine = [leaf for leaf in self._leaves(data) if leaf.key == self.key]
+        tokens = [token for one in stale for token in _whole(mine, one)]
         return splice.replace(dotenv.read, data, tokens, unseal(secret))
 
     def _render(self, goal: Value, pair: Pair) -> bool:
@@ -98,3 +105,9 @@ class EnvFile:
         except ValueError as error:
             return [f"cannot make {self.path}: {error}"]
         return writable.absent_refusals(self.path)
+
+
+def _whole(leaves: Sequence[splice.Leaf], secret: Secret) -> tuple[splice.Token, ...]:
+    """The leaves that are this value and nothing else, be it none or one that must be quoted."""
+    mine = (leaf for leaf in leaves if is_same(secret, leaf.text))
+    return tuple(splice.Token(leaf, leaf.offsets[0], leaf.offsets[-1]) for leaf in mine)

@@ -22,7 +22,7 @@ from keyrotor.boundary.systemd import Systemd, Unit
 from keyrotor.core.model import Act, Holds, Value
 from keyrotor.errors import PlaceError, UnprovenError
 from keyrotor.formats import gateway_config
-from keyrotor.secret import Pair
+from keyrotor.secret import Pair, Secret
 
 EVERY = 0.05  # seconds between questions
 TIMES = 3  # refusals in a row before the other key counts as dead
@@ -89,6 +89,9 @@ class Litellm:
 
     def put(self, goal: Value, pair: Pair) -> str:
         return self._retire(goal, pair) if self.act is Act.RETIRE else self._admit(goal, pair)
+
+    def shows(self) -> list[Secret]:
+        return []
 
     def _admit(self, goal: Value, pair: Pair) -> str:
         """Wait until the goal is accepted; end at once when that cannot come."""

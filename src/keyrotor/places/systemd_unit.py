@@ -11,7 +11,7 @@ from keyrotor.boundary.plaintext import are_same
 from keyrotor.boundary.systemd import Systemd, Unit
 from keyrotor.core.model import ALREADY, Holds, Value
 from keyrotor.errors import PlaceError
-from keyrotor.secret import Pair
+from keyrotor.secret import Pair, Secret
 
 POLL = 0.02  # seconds between looks at a unit that is starting
 EXEC_WITHIN = 1.0  # seconds from systemd's "started" to the exec of the new process; some ms were measured
@@ -66,6 +66,13 @@ class SystemdUnit:
                 "its env file was not written, or a drop-in or a later EnvironmentFile overrides it"
             )
         return f"restarted (pid {after.pid})"
+
+    def shows(self) -> list[Secret]:
+        try:
+            found = proc.variable(self.systemd.seen(self.name).pid, self.variable)
+        except (PlaceError, OSError):
+            return []
+        return [] if found is None else [found]
 
     def _started(self, before: Unit, goal: Value, pair: Pair) -> Unit:
         """The unit once its new process is there: systemd calls a simple service started before its exec, when

@@ -1,0 +1,124 @@
+"""The commands that change something, and those that end what was begun."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from keyrotor.cli.planning import plan
+from keyrotor.cli.shell import (
+    ask,
+    end,
+    is_interactive,
+    json_option,
+    playbook_argument,
+    real_world,
+    want_consent,
+    yes_option,
+)
+from keyrotor.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from keyrotor.journal import Account
+    from keyrotor.secret import Secret
+
+
+@click.command()
+@playbook_argument
+@click.option("--dry-run", is_flag=True, help="Look at everything and change nothing (same as `plan`).")
+@click.option("--if-due", is_flag=True, help="Rotate only if the playbook's `every` says that it is time.")
+@yes_option
+@click.option("--reason", default="", help="Why; goes into the record.")
+@click.option("--value-stdin", is_flag=True, help="Take the new value from standard input (needs --yes).")
+@click.option("--commit", is_flag=True, help="Commit the encrypted file, alone, after success.")
+@json_option
+@click.pass_context
+def rotate(
+    ctx: click.Context, playbook: str | None, dry_run: bool, if_due: bool, yes: bool, reason: str, value_stdin: bool,
+    commit: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Give every place of PLAYBOOK a new value, prove it, or put all of them back, proven."""
+    if dry_run:
+        ctx.invoke(plan, playbook=playbook, as_json=as_json)
+        return
+    want_consent(yes or (not value_stdin and is_interactive()), "keyrotor rotate --yes")
+    value = _value_from_stdin() if value_stdin else None
+
+    from keyrotor import app
+
+    world = real_world(as_json, yes)
+    end(app.rotate(world, playbook, app.Wish(if_due, commit, reason, value)), as_json)
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--set", "settings", multiple=True, metavar="PLACE.within=TIME", help="Wait longer at a place.")
+@json_option
+def resume(run: str | None, settings: tuple[str, ...], as_json: bool) -> None:
+    """Finish the run that is owed, in its present direction."""
+    from keyrotor import runs
+
+    within = dict(_within(setting) for setting in settings)
+    end(runs.resume(real_world(as_json, True), run, within), as_json)
+
+
+@click.command()
+@click.argument("run", required=False)
+@yes_option
+@json_option
+def rollback(run: str | None, yes: bool, as_json: bool) -> None:
+    """End all old: an owed run without asking, or the newest closed RUN by name."""
+    from keyrotor import runs
+
+    def consents(account: Account) -> bool:
+        want_consent(yes or is_interactive(), f"keyrotor rollback {account.id} --yes")
+        return yes or ask(f"Run {account.id} ended {account.run.outcome}. Put the former key back everywhere?")
+
+    end(runs.rollback(real_world(as_json, True), run, consents), as_json)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--reason", required=True, help="What a person did to mend it; goes into the record.")
+@json_option
+def abandon(run: str, reason: str, as_json: bool) -> None:
+    """Close a stuck RUN as it is, after a person has mended it."""
+    from keyrotor import runs
+
+    end(runs.abandon(real_world(as_json, True), run, reason), as_json)
+
+
+@click.command()
+@click.argument("run", required=False)
+@yes_option
+def forget(run: str | None, yes: bool) -> None:
+    """Drop the former value's ciphertext of a closed RUN, or of every closed run. It can never be rolled back then."""
+    from keyrotor import runs
+
+    if run is None and not yes:
+        want_consent(is_interactive(), "keyrotor forget --yes  (or name the run)")
+        if not ask("No closed run can be rolled back then. Forget the former value of every one?"):
+            sys.exit(Exit.FAILED)
+    forgotten = runs.forget(real_world(False, True), run)
+    click.echo(f"forgotten: {', '.join(forgotten)}" if forgotten else "nothing to forget")
+
+
+def _value_from_stdin() -> Secret:
+    from keyrotor.boundary.plaintext import given
+
+    if sys.stdin.isatty():
+        return given(click.prompt("New value", hide_input=True).encode())
+    return given(sys.stdin.buffer.read())
+
+
+def _within(setting: str) -> tuple[str, float]:
+    from keyrotor.core.due import seconds
+
+    place, _, rest = setting.partition(".")
+    key, _, text = rest.partition("=")
+    found = seconds(text)
+    if key != "within" or not found:
+        raise UsageError(f"cannot read --set {setting}: write it as PLACE.within=180s")
+    return place, found

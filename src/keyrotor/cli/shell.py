@@ -1,0 +1,115 @@
+"""What every command does: take the common options, build the world, ask, print, end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from keyrotor.errors import InterruptedRun, KeyrotorError, RefusedError, UsageError, internal
+
+if TYPE_CHECKING:
+    from keyrotor.core.report import Report
+    from keyrotor.world import RealWorld
+
+
+class Commands(click.Group):
+    """Turns what went wrong into one sentence, one hint and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyrotorError as error:
+            _tell(error, ctx)
+        except InterruptedRun as asked:
+            _tell(KeyrotorError(f"interrupted by {asked} before the first effect; nothing was changed"), ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # noqa: BLE001  no traceback: what it shows is not ours to choose
+            _tell(internal(error), ctx)
+
+
+def _tell(error: KeyrotorError, ctx: click.Context) -> NoReturn:
+    from keyrotor import console
+
+    failed = console.failed(error)
+    console.complain(failed, is_unchanged=isinstance(error, RefusedError))
+    if ctx.meta.get("json", False):
+        print_json(console.as_json(failed))
+    ctx.exit(error.exit)
+
+
+def _as_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    ctx.meta["json"] = value
+    return value
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, callback=_as_json, help="Print one JSON object on stdout."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
+playbook_argument = click.argument("playbook", required=False)
+
+
+def real_world(as_json: bool, yes: bool) -> RealWorld:
+    from pathlib import Path
+
+    from keyrotor import console, screen
+    from keyrotor.boundary.process import keep_out_of_core_dumps
+    from keyrotor.boundary.signals import Signals
+    from keyrotor.world import RealWorld
+
+    keep_out_of_core_dumps()
+    asked = None if yes else ask
+    shown: screen.Plain
+    if as_json:
+        shown = screen.Plain(sys.stderr, asked)
+    elif console.is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb":
+        shown = screen.Live(sys.stdout, asked, colour="NO_COLOR" not in os.environ)
+    else:
+        shown = screen.Plain(sys.stdout, asked)
+    stop = Signals(shown.say)
+    stop.listen()
+    return RealWorld(dict(os.environ), Path.cwd(), shown, stop)
+
+
+def end(report: Report, as_json: bool) -> None:
+    from keyrotor import console, screen
+
+    if as_json:
+        print_json(console.as_json(report))
+    else:
+        out = screen.Plain(sys.stdout)
+        for line in console.last_word(report):
+            out.say(line)
+    console.hang_up()
+    sys.exit(report.exit)
+
+
+def print_json(found: object) -> None:
+    import json
+
+    from keyrotor import screen
+
+    screen.Plain(sys.stdout).say(json.dumps(found, ensure_ascii=False, indent=2))
+
+
+def is_interactive() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def want_consent(can: bool, command: str) -> None:
+    if not can:
+        raise UsageError("cannot ask before the first effect: there is no terminal", hint=command)
+
+
+def ask(question: str) -> bool:
+    from keyrotor.boundary.signals import asking
+
+    try:
+        with asking():
+            return click.confirm(question)
+    except click.Abort:
+        return False

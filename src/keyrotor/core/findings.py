@@ -1,0 +1,272 @@
+"""What an audit can find: one catalogue, one row for each kind. Pure data.
+
+To add a finding: one row in `CATALOGUE`, one `found(...)` where it is seen, one test that seeds it. `text`, `why`
+and `mend` are what a person reads; `{words}` in braces are given by whoever finds it and never hold a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How much it matters. `low`: worth knowing; `medium`: will hurt one day; `high`: hurts now."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the catalogue."""
+
+    id: str
+    severity: Severity
+    text: str  # what was found; the place stands before it
+    why: str  # why it matters
+    mend: str  # the command to type, or what to do
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found at one place."""
+
+    id: str
+    severity: Severity
+    place: str  # what a person reads: a path, a unit, an address, a key's name
+    text: str
+    why: str
+    mend: str
+
+
+def found(kind: str, place: str, **words: object) -> Finding:
+    """The finding of that kind at that place. Raises KeyError for an unknown kind, or a word that is not given."""
+    row = CATALOGUE[kind]
+    given = {"place": place, **words}
+    return Finding(kind, row.severity, place, *(text.format_map(given) for text in (row.text, row.why, row.mend)))
+
+
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The worst first; within a severity in the order of the catalogue, then by place; each once."""
+    order = list(CATALOGUE)
+    return tuple(sorted(dict.fromkeys(findings), key=lambda one: (-one.severity.rank, order.index(one.id), one.place)))
+
+
+_LOW, _MEDIUM, _HIGH = Severity
+_REPAIR = "keyrotor repair {playbook}"
+_ROTATE = "keyrotor rotate {playbook}"
+
+# fmt: off
+_ROWS = (
+    # -- the record and the key's age
+    Kind("run-owed", _HIGH,
+         "run {run} is not finished ({state}, on the way to the {goal} key)",
+         "until it is, places may hold different keys, and no other rotation can start",
+         "keyrotor resume {run}  (goes on)   or   keyrotor rollback {run}  (ends all old)"),
+    Kind("old-key-alive", _HIGH,
+         "run {run} ended without proof that the old key is dead",
+         "whoever has the old key may still get in",
+         "find what still accepts it (a cache, a second process, a database row), then: " + _ROTATE),
+    Kind("record-broken", _HIGH,
+         "the record was changed: entry {entry} does not follow from the one before it",
+         "what it says of former keys and of unfinished runs cannot be believed",
+         "keyrotor log --verify  (then look for who wrote there)"),
+    Kind("record-unreadable", _HIGH,
+         "the record cannot be read: {reason}",
+         "unfinished runs and former keys are not known",
+         "{hint}"),
+    Kind("key-revived", _HIGH,
+         "its {key} is a former value ({fingerprint}), which run {run} had replaced",
+         "a dead, perhaps leaked key would come back to life: a stale checkout, or an editor that was left open",
+         "git log -p -- {place}  (bring the present version back; or, to let this value count: "
+         "keyrotor repair {playbook} --accept-former {fingerprint})"),
+    Kind("key-overdue", _MEDIUM,
+         "its {key} is {age} old; the playbook says every {every}",
+         "the longer a key lives, the more copies of it there are",
+         _ROTATE),
+    Kind("key-changed-by-hand", _LOW,
+         "its {key} is not the value that run {run} put there",
+         "nobody has proven that the value before it is dead",
+         _ROTATE),
+    Kind("clock-set-back", _MEDIUM,
+         "the record's last entry is {ahead} in the future",
+         "a clock was set back, or ran ahead when the key was rotated; the key counts as due",
+         "timedatectl  (mend the clock, then: keyrotor rotate {playbook})"),
+    Kind("clock-jumped", _LOW,
+         "entry {entry} of the record was written {by} before the entry it follows",
+         "the clock was wrong at one of the two; ages that are reckoned from it are too",
+         "timedatectl  (is the clock synchronised?)"),
+    Kind("state-readable", _MEDIUM,
+         "others may look into it (mode {mode})",
+         "it holds the key of all fingerprints, and the former value's ciphertext",
+         "chmod -R go-rwx {path}"),
+    # -- the value itself
+    Kind("key-weak", _HIGH,
+         "its {key} is short or made of few different characters",
+         "it can be guessed",
+         _ROTATE),
+    Kind("key-alphabet", _MEDIUM,
+         "its {key} has characters that some format must quote",
+         "shells, systemd and dotenv readers differ in how they quote; one of them will read another key",
+         _ROTATE),
+    Kind("salt-missing", _HIGH,
+         "there is a database and no LITELLM_SALT_KEY",
+         "the master key also encrypts what is stored there: with a new master key it can never be read again",
+         "set LITELLM_SALT_KEY to the present master key in {place}, before the next rotation"),
+    Kind("salt-absent", _LOW,
+         "it has no LITELLM_SALT_KEY",
+         "once a database is added, the master key will also encrypt what is stored there",
+         "sops edit {place}  (add LITELLM_SALT_KEY now, while nothing is encrypted)"),
+    Kind("salt-empty", _HIGH,
+         "its LITELLM_SALT_KEY is empty",
+         "LiteLLM does not take that for unset: it encrypts with a key that everybody knows",
+         "sops edit {place}  (give it a value; what was stored meanwhile must be entered again)"),
+    Kind("salt-same", _MEDIUM,
+         "its LITELLM_SALT_KEY is the master key of today",
+         "whoever learns the master key can read what is stored in the database; it can never be changed",
+         _ROTATE),
+    # -- who holds what
+    Kind("drift-former", _HIGH,
+         "holds a former value of {key} ({fingerprint})",
+         "it is locked out, or, if it is the gateway, the former key is alive",
+         _REPAIR),
+    Kind("drift-other", _HIGH,
+         "does not hold the present {key}",
+         "it is locked out, or, if it is the gateway, another key is alive",
+         _REPAIR),
+    Kind("drift-absent", _HIGH,
+         "is absent",
+         "what reads it has no key, or an old one",
+         _REPAIR),
+    Kind("value-unknown", _LOW,
+         "cannot be told whether it holds the present {key}",
+         "a rotation will put the key there, but an audit cannot see whether it stays",
+         "{hint}"),
+    Kind("not-decrypted", _HIGH,
+         "cannot be decrypted here: {reason}",
+         "no rotation, repair or roll back can run, and nothing can be compared",
+         "{hint}"),
+    Kind("fingerprints-lost", _LOW,
+         "its former values were recorded with another fingerprint key",
+         "a former value that came back would not be recognised as one",
+         _ROTATE),
+    # -- the encrypted file
+    Kind("recipients-differ", _MEDIUM,
+         "its recipients are not those of {rules}: {difference}",
+         "somebody who should read it cannot, or somebody who should no longer can",
+         "sops updatekeys {place}  (then rotate: who could read it has seen the value)"),
+    Kind("file-uncommitted", _LOW,
+         "is changed and not committed",
+         "another checkout, and the backup, have the former key",
+         "{hint}"),
+    Kind("file-untracked", _LOW,
+         "lies in a git repository that does not track it",
+         "there is no history of it, and no other copy",
+         "git add {place}"),
+    Kind("file-conflict", _HIGH,
+         "is in a git merge conflict",
+         "sops cannot read it, and a textual merge breaks its checksum",
+         "git checkout --ours -- {place}  (or --theirs), then set the other's edit again with sops"),
+    Kind("twin-beside", _HIGH,
+         "holds {key} in clear, beside the encrypted file",
+         "a backup, an editor or a commit will take it along",
+         "shred -u {place}"),
+    Kind("twin-tracked", _HIGH,
+         "holds {key} in clear, and git tracks it",
+         "whoever can read the repository has the key",
+         "git rm --cached {place}  (then: keyrotor rotate {playbook}; the history keeps it)"),
+    # -- env files and clients
+    Kind("readable", _HIGH,
+         "holds {key} and is readable by others (mode {mode})",
+         "every user of this machine has the key",
+         "chmod go-rwx {path}"),
+    Kind("client-tracked", _HIGH,
+         "holds {key} as a literal, and git tracks it",
+         "whoever can read the repository has the key",
+         "put a reference there (such as ${{{key}}}), then: " + _ROTATE),
+    Kind("master-key-in-client", _LOW,
+         "uses the master key, where a virtual key would do",
+         "a client that leaks it gives everything away; a virtual key can be limited and survives a rotation",
+         "curl {url}/key/generate …  (give the client a key of its own)"),
+    # -- the unit and its host
+    Kind("unit-env-optional", _MEDIUM,
+         "has `-` before EnvironmentFile {path}",
+         "if the file is missing it starts without a key, in silence",
+         "systemctl --{scope} edit --full {place}  (take the `-` away)"),
+    Kind("unit-overridden", _HIGH,
+         "takes {key} from {path}, which is read after the env file",
+         "a rotation writes the one and the gateway runs with the other",
+         "take {key} out of {path}, then: systemctl --{scope} restart {place}"),
+    Kind("unit-literal", _HIGH,
+         "has {key} in Environment=",
+         "every user of this machine can read it with `systemctl show`",
+         "systemctl --{scope} edit --full {place}  (use EnvironmentFile=), then: " + _ROTATE),
+    Kind("unit-reload-owed", _LOW,
+         "was changed on disk and not reloaded",
+         "what runs is not what the file says; the next restart after a reload may differ",
+         "systemctl --{scope} daemon-reload"),
+    Kind("linger-off", _MEDIUM,
+         "the user's services end with the last logout (linger is off)",
+         "the gateway and the timer stop when nobody is logged in",
+         "loginctl enable-linger {user}"),
+    Kind("timer-absent", _LOW,
+         "there is no such timer",
+         "nobody rotates the key when it is due",
+         "a timer that runs: keyrotor rotate {playbook} --if-due --yes"),
+    Kind("timer-inactive", _MEDIUM,
+         "is not started",
+         "nobody rotates the key when it is due",
+         "systemctl --{scope} enable --now {place}"),
+    Kind("timer-failed", _HIGH,
+         "its last run failed ({result})",
+         "the key is not rotated when it is due, and nobody was told",
+         "systemctl --{scope} status {service}   and   keyrotor status"),
+    Kind("timer-silent", _MEDIUM,
+         "is started since {since} and has never fired",
+         "nobody rotates the key when it is due",
+         "systemctl --{scope} list-timers {place}"),
+    # -- the gateway
+    Kind("gateway-open", _HIGH,
+         "lets in whoever comes ({how})",
+         "everybody who reaches it can use it, and no rotation changes that",
+         "set general_settings.master_key, take allow_requests_on_db_unavailable out, and restart it"),
+    Kind("gateway-refuses", _HIGH,
+         "refuses the present {key}",
+         "every client is locked out, or another key is alive",
+         _REPAIR),
+    Kind("gateway-silent", _HIGH,
+         "gives no clear answer to the present {key} ({answer})",
+         "nobody can use it, and no rotation can be proven",
+         "systemctl status   and   keyrotor healthcheck {playbook}"),
+    Kind("gateway-500", _LOW,
+         "answers 500, not 401, without a key",
+         "its `prisma` package is missing: monitors cannot tell a refusal from a fault",
+         "pip install prisma  (in the gateway's environment)"),
+    Kind("gateway-exposed", _MEDIUM,
+         "listens on {address}, not on loopback alone",
+         "the master key travels in clear over the network",
+         "start it with --host 127.0.0.1, or put TLS in front of it"),
+    Kind("gateway-config", _HIGH,
+         "{reason}",
+         "a new key would not take effect, or would destroy something",
+         "edit {path}"),
+    Kind("stray-env", _MEDIUM,
+         "is read by LiteLLM, since LITELLM_MODE is not PRODUCTION",
+         "what is not set in the unit is taken from it: a forgotten key can come back",
+         "rm {place}  (or set LITELLM_MODE=PRODUCTION in the unit)"),
+    # -- the looking itself
+    Kind("cannot-look", _MEDIUM,
+         "cannot be looked at: {reason}",
+         "what is wrong there is not known",
+         "{hint}"),
+)
+# fmt: on
+
+CATALOGUE: Mapping[str, Kind] = {kind.id: kind for kind in _ROWS}
