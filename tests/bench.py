@@ -1,4 +1,5 @@
-"""`keyrotor rotate` beside a plain shell script that does the same (`bench/rotate.sh`), on one lab, in one run.
+"""`keyrotor rotate` beside a plain shell script that does the same (`bench/rotate.sh`), on one lab, in one run; and
+`keyrotor audit` beside what it cannot do without: one `sops decrypt` and three questions to the gateway.
 
     KEYROTOR_LITELLM=… .venv/bin/python tests/bench.py [--pairs 11] [--gateway litellm|embedded] [--json FILE]
 
@@ -38,6 +39,8 @@ STARTS = 31  # interleaved starts of `keyrotor --version` and of bare click
 NO_START_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n"  # rotations of the embedded gateway follow each other at once
 
 WALL, OUTAGE, START, MEMORY = 0.6, 0.15, 1.5, 70.0  # the goals: seconds, seconds, times, MB
+AUDIT, MANY = 0.3, 1.5  # the goals of an audit, and of one with as many clients: seconds
+CLIENTS = 1000
 
 Judge = Callable[[float, float], bool]  # of the median difference and the median ratio
 
@@ -146,8 +149,8 @@ def measured(lab: Lab, argv: Sequence[object]) -> Sample:
     return Sample(wall, client.outage(), memory.peak)
 
 
-def rotations(gateway: str, pairs: int) -> dict[str, list[Sample]]:
-    """As many samples of each as there are pairs."""
+def rotations(gateway: str, pairs: int) -> tuple[dict[str, list[Sample]], dict[str, list[float]]]:
+    """As many samples of each as there are pairs; and as many of audits of the same lab, once it is rotated."""
     contestants: dict[str, list[object]] = {"keyrotor": [KEYROTOR, "rotate", "--yes"], "script": [SCRIPT]}
     samples: dict[str, list[Sample]] = {name: [] for name in contestants}
     litellm = Path(os.environ["KEYROTOR_LITELLM"]) if gateway == "litellm" else None
@@ -163,9 +166,53 @@ def rotations(gateway: str, pairs: int) -> dict[str, list[Sample]]:
                         samples[name].append(sample)
                     seen = f"wall {sample.wall:.2f} s, outage {sample.outage:.2f} s"
                     print(f"{pair or 'warm-up':>7} {name:8} {seen}", file=sys.stderr, flush=True)
+            audited = audits(lab, pairs)
         finally:
             lab.stop()
+    return samples, audited
+
+
+def audits(lab: Lab, turns: int) -> dict[str, list[float]]:
+    """How long an audit takes, beside the decrypt and the questions alone; and with many clients, beside without."""
+    plain, many = lab.playbook, lab.playbook.with_name("many.toml")
+    clients = lab.home / "clients"
+    clients.mkdir()
+    text, places = lab.settings.read_text(), []
+    for number in range(CLIENTS):
+        path = clients / f"{number}.json"
+        path.write_text(text)
+        path.chmod(0o600)
+        places.append(f'\n[[place]]\nkind = "client-file"\npath = "~/clients/{number}.json"\n')
+    many.write_text(plain.read_text() + "".join(places))
+    contestants: dict[str, Callable[[], None]] = {
+        "alone": lambda: looked_at(lab),
+        "audit": lambda: audit(lab, plain),
+        "many": lambda: audit(lab, many),
+    }
+    samples: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(turns + 1):
+        for name in sorted(contestants, reverse=bool(turn % 2)):
+            began = time.perf_counter()
+            contestants[name]()
+            if turn:
+                samples[name].append(time.perf_counter() - began)
     return samples
+
+
+def audit(lab: Lab, playbook: Path) -> None:
+    argv = [str(KEYROTOR), "audit", "--json", "--fail-on", "never", str(playbook)]
+    told = subprocess.run(argv, check=True, cwd=lab.project, env=lab.environment(), capture_output=True)
+    drifted = [one["id"] for one in json.loads(told.stdout)["findings"] if one["severity"] == "high"]
+    if drifted:
+        sys.exit(f"the audit found what is not there: {', '.join(drifted)}")
+
+
+def looked_at(lab: Lab) -> None:
+    """One decrypt by sops, and the gateway asked without a key, with a bogus one and with the present one."""
+    types = ("--input-type", "dotenv", "--output-type", "json")
+    key = json.loads(lab.run(lab.sops, "decrypt", *types, str(lab.secret_file)))["LITELLM_MASTER_KEY"]
+    if [lab.status(each) for each in (None, "sk-bogus-key", key)][-1] != 200:
+        sys.exit("the gateway refuses the present key")
 
 
 def starts() -> dict[str, list[float]]:
@@ -197,19 +244,30 @@ def row(name: str, beside: Sequence[Sequence[float]], goal: str, is_met: Judge) 
     return f"| {name} | {' | '.join(seen)} | {goal} | {judged} |"
 
 
-def table(samples: dict[str, list[Sample]], started: dict[str, list[float]]) -> list[str]:
+def table(
+    samples: dict[str, list[Sample]], started: dict[str, list[float]], audited: dict[str, list[float]]
+) -> list[str]:
     """Markdown: seconds as median (quartiles), and whether each goal is met."""
     walls = [[sample.wall for sample in samples[name]] for name in ("keyrotor", "script")]
     outages = [[sample.outage for sample in samples[name]] for name in ("keyrotor", "script")]
     bare = [started[name] for name in ("keyrotor", "click")]
     memory = [sample.memory for sample in samples["keyrotor"]]
     judged = "ok" if max(memory) <= MEMORY else "**missed**"
+    alone, one, many = (audited[name] for name in ("alone", "audit", "many"))
+    clients = f"audit with {CLIENTS:,} clients, without, s"
     return [
         "| | keyrotor | beside it | difference | ratio | goal | |",
         "|---|---|---|---|---|---|---|",
         row("rotate: wall time, s", walls, f"at most +{WALL} s", lambda more, _: more <= WALL),
         row("rotate: no 200 for a client, s", outages, f"at most +{OUTAGE} s", lambda more, _: more <= OUTAGE),
         row("`--version`, `import click`, s", bare, f"at most {START} times", lambda _, times: times <= START),
+        row(
+            "audit, a decrypt and three questions, s",
+            [one, alone],
+            f"at most +{AUDIT} s",
+            lambda more, _: more <= AUDIT,
+        ),
+        row(clients, [many, one], f"at most +{MANY} s", lambda more, _: more <= MANY),
         f"| rotate: peak memory, MB | {spread(memory, '.1f')} | | | | at most {MEMORY:g} MB | {judged} |",
     ]
 
@@ -226,17 +284,17 @@ def main() -> None:
         parser.error("KEYROTOR_LITELLM must name the litellm program")
     load = [os.getloadavg()[0]]
     started = starts()
-    samples = rotations(asked.gateway, asked.pairs)
+    samples, audited = rotations(asked.gateway, asked.pairs)
     load.append(os.getloadavg()[0])
     print(
         f"{asked.pairs} pairs on {'real LiteLLM' if asked.gateway == 'litellm' else 'the embedded gateway'}, "
         f"{STARTS} starts · {os.cpu_count()} cores · load average {load[0]:.2f} before, {load[1]:.2f} after · "
         "median (quartiles)\n"
     )
-    print("\n".join(table(samples, started)))
+    print("\n".join(table(samples, started, audited)))
     if asked.json:
         rotated = {name: [asdict(sample) for sample in found] for name, found in samples.items()}
-        found = {"gateway": asked.gateway, "load": load, "rotate": rotated, "start": started}
+        found = {"gateway": asked.gateway, "load": load, "rotate": rotated, "start": started, "audit": audited}
         asked.json.write_text(json.dumps(found, indent=2) + "\n")
 
 

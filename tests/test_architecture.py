@@ -20,10 +20,10 @@ SRC = Path(keyrotor.__file__).parent
 ORDER = (
     ("cli",),
     ("world",),
-    ("app", "audit"),
-    ("runs",),
-    ("session", "preflight", "chronicle"),
-    ("console",),
+    ("app", "audit", "doctor", "healthcheck", "repair", "outlook"),
+    ("runs", "preview"),
+    ("session", "preflight", "chronicle", "drift"),
+    ("console", "checklist", "verdicts", "metrics"),
     ("looks",),
     ("engine", "screen", "playbook", "lock", "journal"),
     ("ports",),
@@ -71,6 +71,8 @@ HOMES = {  # a dangerous module -> its only homes
     "urllib.request": set(),
     "tenacity": {"boundary/http.py"},
     "keyring": {"boundary/keychain.py"},
+    "redis": {"boundary/redis_server.py"},
+    "asyncio": {"boundary/network.py"},
     "sqlite3": {"journal.py"},
     "secrets": {"boundary/generate.py"},
     "random": set(),
@@ -79,7 +81,8 @@ HOMES = {  # a dangerous module -> its only homes
     "fcntl": {"lock.py"},
     "tempfile": set(),
     "signal": {"boundary/signals.py", "boundary/process.py"},
-    "ruamel": {"formats/gateway_config.py"},
+    "ruamel": {"formats/creation_rules.py", "formats/gateway_config.py"},
+    "prometheus_client": {"metrics.py"},
     "pickle": set(),
     "logging": set(),
 }
@@ -394,6 +397,7 @@ def test_a_module_opens_with_what_it_owns(path: str) -> None:
 def test_the_command_line_starts_without_what_is_heavy() -> None:
     """`keyrotor --version` waits for no HTTP client, no keyring, no terminal painter."""
     heavy = ("httpx", "tenacity", "sh", "keyring", "rich", "msgspec", "cryptography", "ruamel", "sqlite3")
+    heavy += ("redis", "asyncio")
     code = f"import sys, keyrotor.cli; print([name for name in {heavy!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

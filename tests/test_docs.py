@@ -21,10 +21,10 @@ import click
 import msgspec
 import pytest
 
-from keyrotor import chronicle, cli, console, journal, playbook
+from keyrotor import chronicle, cli, console, journal, outlook, playbook, verdicts
 from keyrotor.boundary.generate import Recipe
-from keyrotor.cli import planning
-from keyrotor.core import machine, model, report
+from keyrotor.cli import doctor
+from keyrotor.core import checkup, machine, model, report
 from keyrotor.core.due import seconds
 from keyrotor.core.machine import EVENTS, TRANSITIONS, Phase
 from keyrotor.errors import Exit
@@ -211,12 +211,19 @@ def test_every_outcome_is_in_the_tables() -> None:
 @pytest.mark.parametrize(
     ("heading", "of"),
     [
-        ("## `rotate`, `resume`, `rollback`, `abandon`", console.as_json),
-        ("## `plan`", planning.plan),
+        ("## `rotate`, `repair`, `resume`, `rollback`, `abandon`", console.as_json),
+        ("## `plan`", outlook.as_json),
+        ("## `plan`", outlook.counts),
+        ("## `plan`", outlook._place),
         ("## `status`", chronicle.status),
         ("## `status`", chronicle._age),
         ("## `log`", chronicle.log),
         ("## `log`", chronicle._run_data),
+        ("## `audit`", verdicts.as_json),
+        ("## `audit`", verdicts._playbook),
+        ("## `doctor`", checkup.as_json),
+        ("## `doctor`", doctor),
+        ("## `healthcheck`", checkup.as_json),
     ],
 )
 def test_every_json_key_is_in_its_section(heading: str, of: Callable[..., Any]) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from keyrotor.core import machine, plan
 from keyrotor.core.machine import Event, Phase, Run, fold
-from keyrotor.core.model import ALREADY, Act, Declared, Holds, Outcome, Plan, Playbook, Row, Source, Value
+from keyrotor.core.model import ALREADY, Act, Declared, Holds, Outcome, Plan, Playbook, Purpose, Row, Source, Value
 from keyrotor.engine import Ending, Engine
 from keyrotor.errors import InterruptedRun, JournalError, PlaceError, UnprovenError
 from keyrotor.secret import Pair, Secret
@@ -91,7 +91,13 @@ class World:
     """Everything that a rotation changes, and everything that goes wrong."""
 
     def __init__(
-        self, faults: str = "", *, no_return: str = "", die_at: int | None = None, stop: Stop | None = None
+        self,
+        faults: str = "",
+        *,
+        no_return: str = "",
+        purpose: Purpose = Purpose.ROTATE,
+        die_at: int | None = None,
+        stop: Stop | None = None,
     ) -> None:
         self.files = dict.fromkeys(FILES, "old")
         self.unit: str | None = "old"
@@ -104,7 +110,7 @@ class World:
         self.die_at = die_at
         self.stop = stop or Stop()
         self.record_fails_at: int | None = None
-        self.plan = plan_of(no_return)
+        self.plan = plan_of(no_return, purpose)
         self.places = {row.id: _PLACES[row.act](self, row) for row in self.plan.rows}
         self._puts: Counter[str] = Counter()
         self._faults: dict[str, Fault] = {}
@@ -343,7 +349,7 @@ def place(id: str, kind: str, **options: object) -> Declared:
 
 
 @functools.cache
-def plan_of(no_return: str = "") -> Plan:
+def plan_of(no_return: str = "", purpose: Purpose = Purpose.ROTATE) -> Plan:
     rows = plan.rows(playbook_of(*(place(*pair) for pair in KINDS.items())))
     marks = {Value.OLD: "0" * 12, Value.NEW: "1" * 12}
     return Plan(
@@ -355,6 +361,7 @@ def plan_of(no_return: str = "") -> Plan:
         fingerprint_key="k1",
         ciphertexts=marks,
         no_return=no_return,
+        purpose=purpose,
     )
 
 

@@ -1,4 +1,4 @@
-"""The use cases `rotate` and `plan`. Decides nothing about places and prints nothing.
+"""The use case `rotate`. Decides nothing about places and prints nothing.
 
 A run's life: lock, preflight, consent, `before` and `after` durable, `opened` durable, drive, close.
 Until `opened` is durable nothing is owed; after it, everything is in the record.
@@ -6,21 +6,21 @@ Until `opened` is durable nothing is owed; after it, everything is in the record
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from keyrotor import playbook, preflight, runs
+from keyrotor import playbook, preflight, preview, runs
 from keyrotor.core import due, machine
 from keyrotor.core.machine import Run
 from keyrotor.core.model import Outcome, Plan, Playbook, Value
 from keyrotor.core.report import Report
-from keyrotor.errors import Exit, KeyrotorError, OwedError, RefusedError
+from keyrotor.errors import Exit, KeyrotorError, RefusedError
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
-from keyrotor.session import drive, locked, report_of, what_to_commit
+from keyrotor.session import drive, locked, new_run_id, report_of, want_nothing_owed, what_to_commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,15 @@ class Wish:
     commit: bool = False
     reason: str = ""
     value: Secret | None = None
+    plan: Path | None = None  # a saved plan, which must still hold
 
 
 def rotate(world: World, name: str | None, wish: Wish) -> Report:
     """Give every place a new value, or put all of them back. Raises what refuses before the first effect."""
-    book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
+    book, want_unchanged = _chosen(world, name, wish.plan)
     file = Path(book.source.file)
     with locked(world, file):
-        _want_nothing_owed(world, file)
+        want_nothing_owed(world, file)
         last = _last_rotated(world, book) if wish.if_due else None
         if last and not due.is_due(book.every, last, world.now().astimezone()):
             reason = f"last rotated {last:%Y-%m-%d %H:%M}, due every {book.every}"
@@ -46,7 +47,7 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
         repository = world.repository(file)
         if wish.commit:
             repository.want_alone()
-        ready = preflight.check(world, book, wish.value)
+        ready = preflight.check(world, book, wish.value, want_unchanged)
         if wish.value is not None and world.are_same(wish.value, ready.pair.old):
             raise RefusedError(f"cannot rotate {book.source.key}: the value given is the present one")
         if not world.screen.consents(book, ready.rows):
@@ -60,24 +61,20 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
             return report_of(journal, ending, notes)
 
 
-def plan_rotation(world: World, name: str | None) -> tuple[Playbook, preflight.Ready, str]:
-    """Everything a rotation does before its first effect, and nothing else; and the id of a run owed first, or ""."""
-    book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
-    with Journal.peek(world.state) as journal:
-        owed = [account.id for account in journal.owed(Path(book.source.file))]
-    try:
-        return book, preflight.check(world, book), owed[0] if owed else ""
-    except RefusedError as error:
-        if not owed:
-            raise
-        raise RefusedError(f"{error}\nrun {owed[0]} is not finished", hint=f"keyrotor resume {owed[0]}") from None
+def _chosen(world: World, name: str | None, file: Path | None) -> tuple[Playbook, Callable[[preflight.Found], None]]:
+    """The playbook, by its name or by a saved plan's; and what refuses once that plan does not hold any more."""
+    if file is None:
+        return playbook.load(playbook.find(name, world.folder, world.env), world.env), lambda _: None
+    saved = preview.read(file)
+    book = playbook.load(Path(preview.playbook_of(world, saved, file, name)), world.env)
+    return book, lambda found: preview.want_unchanged(world, book, saved, file, found)
 
 
 def _open(
     world: World, journal: Journal, book: Playbook, ready: preflight.Ready, wish: Wish
 ) -> tuple[Run, Mapping[str, Place], Pair]:
     """Choose the new value; make `before`, `after` and `opened` durable, in this order."""
-    run_id = next(fresh for fresh in iter(world.run_id, "") if not journal.knows(fresh))
+    run_id = new_run_id(world, journal)
     folder = journal.folder(run_id)
     new, public = (wish.value, "") if wish.value is not None else world.generate(book)
     pair = replace(ready.pair, new=new)
@@ -106,21 +103,12 @@ def _open(
     return machine.fold([opened]), world.places(ready.rows, book.source, prepared, folder), pair
 
 
-def _want_nothing_owed(world: World, file: Path) -> None:
-    with Journal.peek(world.state) as journal:
-        owed = journal.owed(file)
-    if owed:
-        first = owed[0]
-        raise OwedError(f"cannot start: run {first.id} of {file.name} is not finished", run=first.id)
-
-
 def _last_rotated(world: World, book: Playbook) -> datetime | None:
-    done = (Outcome.ROTATED, Outcome.OLD_ALIVE)
     ends = [
         account.closed.astimezone()
         for account in runs.accounts(world)
         if account.closed
-        and account.run.outcome in done
+        and account.run.has_rotated
         and account.run.plan.source.file == book.source.file
         and account.run.plan.source.key == book.source.key
     ]

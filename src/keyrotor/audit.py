@@ -1,42 +1,109 @@
-"""The use case `audit`: look at everything that a playbook names, and touch nothing."""
+"""The use case `audit`: look at everything that a playbook names, and touch nothing.
+
+What several looks need is read once, here: the record, the encrypted file, and what each place holds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time
 
 from keyrotor import playbook
-from keyrotor.core import plan
+from keyrotor.core import due, plan
+from keyrotor.core.audited import HELD, Audited, Held
 from keyrotor.core.findings import Finding, found, ordered
 from keyrotor.core.lineage import lineage
-from keyrotor.core.model import Playbook, Value
-from keyrotor.errors import PlaceError, RefusedError
-from keyrotor.journal import Journal
-from keyrotor.ports import Look, Seen, World
+from keyrotor.core.model import Act, Holds, Playbook, Row, Value
+from keyrotor.core.recorded import Past, Recorded
+from keyrotor.core.report import outage
+from keyrotor.errors import JournalError, PlaceError, RefusedError
+from keyrotor.journal import Account, Journal
+from keyrotor.ports import Look, Place, Seen, World
 from keyrotor.secret import Pair, Secret
+
+Fingerprint = Callable[[Secret], str]
+_HOLDING = (Act.FILE, Act.RESTART, Act.COMMAND)  # a door only answers, and its own look asks it
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
-    """One playbook, and what is wrong with what it names; the worst first."""
+class _Known:
+    """What is read once for all playbooks of an audit."""
 
-    book: Playbook
-    findings: tuple[Finding, ...]
+    now: datetime
+    recorded: Recorded
+    key: str  # the name of the fingerprint key; "" where there is none, or nothing to compare
+    fingerprint: Fingerprint
+    failed: tuple[Finding, ...]
 
 
 def audit(world: World, names: Sequence[str]) -> list[Audited]:
-    """Look at these playbooks, or at the only one there is. Raises UsageError, PlaybookError."""
-    paths = [playbook.find(name, world.folder, world.env) for name in (names or (None,))]
-    return [_audited(world, playbook.load(path, world.env)) for path in paths]
+    """Look at these playbooks, or at all of the project's. Raises UsageError, PlaybookError."""
+    books = [playbook.load(path, world.env) for path in playbook.find_all(names, world.folder, world.env)]
+    known = _known(world)
+    return [_audited(world, book, known) for book in books]
 
 
-def _audited(world: World, book: Playbook) -> Audited:
+def _audited(world: World, book: Playbook, known: _Known) -> Audited:
+    world.foresee(book)
     rows = plan.rows(book)
     pair, ciphertext, failed = _read(world, book)
     places = world.places(rows, book.source, {Value.OLD: ciphertext}, world.state)
-    seen = Seen(book, world.now(), pair, _former(world, book))
+    seen = _seen(book, known, pair, _held(rows, places, pair))
     looks = world.looks(book, rows, places)
-    return Audited(book, ordered([*failed, *(one for look in looks for one in _looked(look, seen))]))
+    findings = [*known.failed, *failed, *(one for look in looks for one in _looked(look, seen))]
+    past, last = known.recorded.of(book.source), known.recorded.last_rotation(book.source)
+    return Audited(
+        book=book,
+        at=known.now,
+        places=tuple(_told(row, seen) for row in rows if row.act is not Act.RETIRE),
+        fingerprint=seen.fingerprint,
+        last=last,
+        newest=past[-1] if past else None,
+        owed=tuple(one.run.plan.run for one in known.recorded.owed(book.source)),
+        due=_due(book, last, known.now),
+        findings=ordered(findings),
+    )
+
+
+def _known(world: World) -> _Known:
+    recorded = _recorded(world)
+    nothing: tuple[str, Fingerprint] = ("", lambda _: "")
+    try:  # only where a run is on record: where no file holds the fingerprint key, a keyring has to be asked
+        name, fingerprint = (world.known_fingerprinter() if recorded.runs else None) or nothing
+    except PlaceError as error:
+        failed = found("cannot-look", str(world.state), reason=error, hint=error.hint)
+        return _Known(world.now(), recorded, *nothing, (failed,))
+    return _Known(world.now(), recorded, name, fingerprint, ())
+
+
+def _recorded(world: World) -> Recorded:
+    """The record, as far as it can be read."""
+    broken = 0
+    try:
+        with Journal.peek(world.state) as journal:
+            broken = entry.seq if (entry := journal.verify()) else 0
+            accounts = journal.accounts()
+    except JournalError as error:
+        return Recorded(broken=broken, fault=str(error), hint=error.hint)
+    stamps = sorted((entry.seq, entry.at) for account in accounts for entry in account.entries)
+    return Recorded(tuple(map(_past, accounts)), tuple(stamps), broken)
+
+
+def _past(account: Account) -> Past:
+    away = outage(account.run, ((entry.at, entry.event) for entry in account.entries))
+    return Past(account.run, account.entries[0].seq, account.opened, account.closed, away)
+
+
+def _seen(book: Playbook, known: _Known, pair: Pair | None, holds: Mapping[str, Holds]) -> Seen:
+    line = lineage((past.run for past in known.recorded.runs), book.source, known.key)
+
+    def former(secret: Secret) -> str:
+        mark = known.fingerprint(secret) if line.formers else ""
+        return mark if mark in line.formers else ""
+
+    present = known.fingerprint(pair.old) if pair else ""
+    return Seen(book, known.now, pair, former, known.recorded, line, present, holds)
 
 
 def _read(world: World, book: Playbook) -> tuple[Pair | None, bytes, list[Finding]]:
@@ -50,6 +117,16 @@ def _read(world: World, book: Playbook) -> tuple[Pair | None, bytes, list[Findin
     return Pair(values[source.key], world.decoy(), siblings), ciphertext, []
 
 
+def _held(rows: Sequence[Row], places: Mapping[str, Place], pair: Pair | None) -> dict[str, Holds]:
+    """What each place holds that holds a value; nothing where there is no value to compare it with."""
+    return {row.id: places[row.id].holds(pair) for row in rows if row.act in _HOLDING} if pair else {}
+
+
+def _told(row: Row, seen: Seen) -> Held:
+    holds = HELD.get(seen.holds[row.id], "") if row.id in seen.holds else ""
+    return Held(row.place, row.kind, row.label, holds)
+
+
 def _looked(look: Look, seen: Seen) -> Iterator[Finding]:
     try:
         yield from look.findings(seen)
@@ -57,17 +134,12 @@ def _looked(look: Look, seen: Seen) -> Iterator[Finding]:
         yield found("cannot-look", seen.book.name, reason=error, hint=error.hint)
 
 
-def _former(world: World, book: Playbook) -> Callable[[Secret], str]:
-    """What tells a former value of this key by its fingerprint."""
-    known = world.known_fingerprinter()
-    if known is None:
-        return lambda _: ""
-    name, fingerprint = known
-    with Journal.peek(world.state) as journal:
-        formers = lineage((account.run for account in journal.accounts()), book.source, name).formers
+def _due(book: Playbook, last: Past | None, now: datetime) -> datetime | None:
+    """From when on the key is due, by the calendar of where we are."""
+    if last is None or last.closed is None:
+        return None
+    return due.next_due(book.every, last.closed.astimezone(), now.astimezone(), _begin)
 
-    def former(secret: Secret) -> str:
-        mark = fingerprint(secret)
-        return mark if mark in formers else ""
 
-    return former
+def _begin(day: date) -> datetime:
+    return datetime.combine(day, time.min).astimezone()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from keyrotor.core import decide
+from keyrotor.core.due import ago
 from keyrotor.core.machine import Closed, Failed, Moved, Moving, Passed, TurnedBack
 from keyrotor.core.model import Outcome, Value
 from keyrotor.core.report import outage
@@ -34,7 +35,7 @@ def status(accounts: Sequence[Account], now: datetime) -> Told:
     owed = [account for account in accounts if account.run.is_owed]
     last: dict[tuple[str, str], Account] = {}
     for account in accounts:
-        if account.run.outcome in (Outcome.ROTATED, Outcome.OLD_ALIVE, Outcome.ABANDONED):
+        if account.run.has_rotated or account.run.outcome is Outcome.ABANDONED:
             source = account.run.plan.source
             last[source.file, source.key] = account
     text = [line for account in owed for line in _owed_lines(account)]
@@ -54,9 +55,12 @@ def _state(account: Account) -> str:
 
 def _owed_lines(account: Account) -> list[str]:
     plan = account.run.plan
+    back = f"to go back: keyrotor rollback {account.id}"
+    if not account.run.has_way_back:
+        back = f"mended by hand: keyrotor abandon {account.id} --reason …"
     return [
         f"{_state(account).upper()}: run {account.id} of {plan.playbook}, on the way to the {account.run.goal} key",
-        f"  to go on: keyrotor resume {account.id}    to go back: keyrotor rollback {account.id}",
+        f"  to go on: keyrotor resume {account.id}    {back}",
     ]
 
 
@@ -86,16 +90,6 @@ def _age_line(account: Account, now: datetime) -> str:
 
 def _closed(account: Account) -> datetime:
     return account.closed or account.opened
-
-
-def ago(span: timedelta) -> str:
-    """A length of time as a person says it."""
-    seconds = max(0, int(span.total_seconds()))
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            count = seconds // length
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{seconds} s"
 
 
 def log(accounts: Sequence[Account], run: str | None) -> Told:

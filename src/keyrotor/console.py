@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO, cast
 
-from keyrotor.core.model import Outcome
+from keyrotor.core.model import Outcome, Purpose
 from keyrotor.core.report import Report
 from keyrotor.errors import BusyError, Exit, KeyrotorError, OwedError, RefusedError
 from keyrotor.screen import Deaf, Plain
@@ -30,6 +30,15 @@ def _rotated(report: Report) -> list[str]:
     return lines + ([report.public.rstrip()] if report.public else [])
 
 
+def _repaired(report: Report) -> list[str]:
+    away = f", gateway away {report.outage:.1f} s" if report.outage is not None else ""
+    new = report.fingerprints.get("new", "")
+    return [
+        f"repaired {report.playbook} in {report.seconds:.1f} s{away}",
+        f"now: every place{_besides(report)} holds the present key ({new}), proven where there is a door",
+    ]
+
+
 def _besides(report: Report) -> str:
     return " but those named below" if report.tasks else ""
 
@@ -50,20 +59,30 @@ def _rolled_back(report: Report) -> list[str]:
 
 
 def _stuck(report: Report) -> list[str]:
-    words = {"moved": f"holds the {report.goal} key", "pending": "not reached", "passed": "left as it was"}
+    word = report.goal if report.purpose is Purpose.ROTATE else "present"
+    words = {"moved": f"holds the {word} key", "pending": "not reached", "passed": "left as it was"}
+    has_way_back = report.purpose is Purpose.ROTATE
     lines = [f"cannot finish run {report.run}: {report.reason}"]
     lines += [f"it had turned back: {report.turned_back}"] if report.turned_back else []
-    lines += [f"now: neither all old nor all new, on the way to the {report.goal} key:"]
+    state = f"neither all old nor all new, on the way to the {report.goal} key"
+    lines += [f"now: {state if has_way_back else 'not every place holds the present key'}:"]
     lines += [f"  {place.id}: {words.get(place.state, place.state)}" for place in report.places]
     return [
         *lines,
         f"to go on: keyrotor resume {report.run}  (tries again what failed)",
-        f"to go back: keyrotor rollback {report.run}",
+        *([f"to go back: keyrotor rollback {report.run}"] if has_way_back else []),
         f'mended by hand: keyrotor abandon {report.run} --reason "what you did"',
     ]
 
 
 def _interrupted(report: Report) -> list[str]:
+    if report.purpose is Purpose.REPAIR:
+        return [
+            f"run {report.run} is not finished: {report.reason}",
+            "now: some places may not hold the present key yet; the encrypted file is untouched",
+            f"to go on: keyrotor resume {report.run}",
+            f"to leave it as it is: keyrotor abandon {report.run} --reason …",
+        ]
     return [
         f"run {report.run} is not finished: {report.reason}",
         f"now: on the way to the {report.goal} key; both values are kept, encrypted",
@@ -78,12 +97,13 @@ def _old_alive(report: Report) -> list[str]:
         f"cannot prove the old key of {report.playbook} dead: {why}",
         "now: every place has the new key, and it works; the old key may still be accepted",
         "to go on: find what still accepts it (a cache, a second process, a database row), then rotate again",
-        f"to go back: keyrotor rollback {report.run}",
+        *([f"to go back: keyrotor rollback {report.run}"] if report.purpose is Purpose.ROTATE else []),
     ]
 
 
 _LAST_WORDS: Mapping[Outcome, Callable[[Report], list[str]]] = {
     Outcome.ROTATED: _rotated,
+    Outcome.REPAIRED: _repaired,
     Outcome.ROLLED_BACK: _rolled_back,
     Outcome.STUCK: _stuck,
     Outcome.INTERRUPTED: _interrupted,

@@ -47,6 +47,10 @@ class PlaybookError(UsageError):
     """The author of the playbook can mend this; the message names file, place and key."""
 
 
+class NoPlaybookError(UsageError):
+    """None was named, and there is none to be found: `doctor` looks at what needs none."""
+
+
 class RefusedError(KeyrotorError):
     """Preflight says no. Nothing was changed."""
 
@@ -64,10 +68,11 @@ class OwedError(KeyrotorError):
 
     exit = Exit.INTERRUPTED
 
-    def __init__(self, message: str, *, run: str) -> None:
-        super().__init__(
-            message, hint=f"keyrotor resume {run}  (goes on)   or   keyrotor rollback {run}  (ends all old)"
-        )
+    def __init__(self, message: str, *, run: str, has_way_back: bool = True) -> None:
+        other = f"keyrotor rollback {run}  (ends all old)"
+        if not has_way_back:
+            other = f"keyrotor abandon {run} --reason …  (leaves it as it is)"
+        super().__init__(message, hint=f"keyrotor resume {run}  (goes on)   or   {other}")
         self.run = run
 
 

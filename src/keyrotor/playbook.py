@@ -17,7 +17,7 @@ from keyrotor.boundary.generate import KINDS as GENERATE_KINDS
 from keyrotor.boundary.generate import Recipe
 from keyrotor.core import due, plan
 from keyrotor.core.model import NEVER, Declared, Playbook, Source
-from keyrotor.errors import PlaybookError, UsageError
+from keyrotor.errors import NoPlaybookError, PlaybookError, UsageError
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,10 +125,18 @@ def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
     if not known:
         looked = " or ".join(str(shelf) for shelf in shelves)
         where = f"in {looked}" if looked else "here: no folder `playbooks` here or above"
-        raise UsageError(f"cannot find a playbook {where}", hint="keyrotor rotate path/to/playbook.toml")
+        error = UsageError if name else NoPlaybookError
+        raise error(f"cannot find a playbook {where}", hint="keyrotor rotate path/to/playbook.toml")
     names = ", ".join(path.stem for path in known)
     why = f"there is no {name}" if name else "there are several"
     raise UsageError(f"cannot choose a playbook: {why}; known: {names}", hint="keyrotor rotate PLAYBOOK")
+
+
+def find_all(names: Sequence[str], folder: Path, env: Mapping[str, str]) -> list[Path]:
+    """These playbooks, each once; without names all of the project's, or the only one there is. Raises UsageError."""
+    project = None if names else project_of(folder)
+    found = sorted((project / "playbooks").glob("*.toml")) if project else []
+    return found or list(dict.fromkeys(find(name, folder, env) for name in (names or (None,))))
 
 
 def _shelves(folder: Path, env: Mapping[str, str]) -> list[Path]:

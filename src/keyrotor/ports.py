@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from keyrotor.core.checkup import Check, Examined, Line
 from keyrotor.core.findings import Finding
+from keyrotor.core.lineage import Lineage
 from keyrotor.core.machine import Event, Run
 from keyrotor.core.model import Holds, Playbook, Row, Source, Value
+from keyrotor.core.preview import Change
+from keyrotor.core.recorded import Recorded
 from keyrotor.secret import Pair, Secret
 
 
@@ -34,6 +38,13 @@ class Place(Protocol):
         """Every value that can be read there and might be this secret, of today or of before. Writes nothing; a place
         that cannot be read, or that only answers, shows none."""
 
+    def changes(self, pair: Pair) -> Sequence[Change]:
+        """What a put of the new value would do there, without a byte of the file or of a value. Writes nothing.
+        Raises PlaceError where the put would fail."""
+
+    def inputs(self) -> Sequence[Path]:
+        """The files that `changes` is told from, there or not. Writes nothing. Raises PlaceError."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -43,6 +54,21 @@ class Seen:
     now: datetime
     pair: Pair | None  # the present value, and a decoy in the new one's stead; None where nothing can be decrypted
     former: Callable[[Secret], str]  # the fingerprint of a former value; "" for any other
+    recorded: Recorded = field(default_factory=Recorded)
+    lineage: Lineage = field(default_factory=Lineage)
+    fingerprint: str = ""  # of the present value; "" where no run is on record, or nothing could be decrypted
+    holds: Mapping[str, Holds] = field(default_factory=dict)  # row id -> what it holds; doors are not asked
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a healthcheck asks besides the doors."""
+
+    within: float  # seconds for all of it
+    redis: Secret | None = None  # its address, which may hold its password
+    redis_password: str = ""  # the key of the encrypted file that holds the password, if one does
+    backends: bool = False
+    catalogue: Path | None = None  # another one than the playbook's
 
 
 class Look(Protocol):
@@ -71,6 +97,9 @@ class Screen(Protocol):
 
     def consents(self, book: Playbook, rows: Sequence[Row]) -> bool:
         """Whether the person agrees to the first effect."""
+
+    def agrees(self, lines: Sequence[str], question: str) -> bool:
+        """The same, for what these lines tell."""
 
     def follow(self, run: Run) -> AbstractContextManager[Callable[[Run, Event], None]]:
         """A context in which each event is shown once it is recorded."""
@@ -101,6 +130,9 @@ class World(Protocol):
     @property
     def screen(self) -> Screen: ...
     def now(self) -> datetime: ...
+    def foresee(self, book: Playbook) -> None:
+        """This playbook will be looked at: what that needs may be made ready while something is waited for."""
+
     def inherit(self, lock: int) -> None:
         """From now on children inherit this descriptor."""
 
@@ -113,17 +145,26 @@ class World(Protocol):
     def prepare(self, source: Source, ciphertext: bytes, pair: Pair, folder: Path) -> Mapping[Value, bytes]:
         """Make `before` and `after` durable in the run's folder. Raises RefusedError, PlaceError."""
 
-    def prepared(self, folder: Path) -> Mapping[Value, bytes]:
-        """What `prepare` put there. Raises PlaceError."""
+    def keep(self, ciphertext: bytes, folder: Path) -> Mapping[Value, bytes]:
+        """Make the file as it is durable in the run's folder, as `after`: what a repair puts. Raises PlaceError."""
+
+    def prepared(self, folder: Path, values: Iterable[Value]) -> Mapping[Value, bytes]:
+        """What `prepare` or `keep` put there for these values. Raises PlaceError."""
 
     def run_id(self) -> str: ...
     def decoy(self) -> Secret: ...
     def generate(self, book: Playbook) -> tuple[Secret, str]:
         """A new value, and its public half if it has one."""
 
+    def is_telling(self, secret: Secret) -> bool:
+        """Whether a value is long and odd enough to be found among other words."""
+
     def are_same(self, one: Secret, other: Secret) -> bool: ...
     def record_refusals(self) -> list[str]:
         """Every reason why nothing could be recorded."""
+
+    def publish(self, file: Path, data: bytes) -> None:
+        """Make the file hold this whole, for everybody to read. Raises PlaceError."""
 
     def digest(self, data: bytes) -> str: ...
     def fingerprinter(self) -> tuple[str, Callable[[Secret], str]]:
@@ -131,6 +172,18 @@ class World(Protocol):
 
     def known_fingerprinter(self) -> tuple[str, Callable[[Secret], str]] | None:
         """The same, where there is a fingerprint key already; None where there is none. Writes nothing."""
+
+    def mask(self, secret: Secret, word: str) -> str:
+        """How a value is shown by a word in its stead: `sk-…(new)`."""
+
+    def salt(self) -> str:
+        """A random salt for `imprint`."""
+
+    def imprint(self, path: Path, salt: str) -> str:
+        """A salted digest of what is in a file; "" where there is no file."""
+
+    def save(self, path: Path, data: bytes, is_ours: Callable[[bytes], bool]) -> None:
+        """Make a private file, or replace one that is ours by what is in it. Raises PlaceError, UsageError."""
 
     def repository(self, file: Path) -> Repository: ...
 
@@ -141,3 +194,18 @@ class World(Protocol):
 
     def looks(self, book: Playbook, rows: Sequence[Row], places: Mapping[str, Place]) -> Sequence[Look]:
         """Everything that an audit of this playbook looks at."""
+
+    def health(
+        self, book: Playbook, values: Mapping[str, Secret] | None, wanted: Wanted, told: Callable[[int, int], None]
+    ) -> Sequence[Line]:
+        """A line for each thing that a healthcheck asks. `values` are the encrypted file's, None if it cannot be
+        decrypted; `told` hears how many of how many have answered."""
+
+    def checks(self, book: Playbook | None, rows: Sequence[Row]) -> Iterable[Check]:
+        """Everything that a doctor looks at; without a playbook, what needs none."""
+
+    def variables(self) -> Mapping[str, str]:
+        """The variables of our environment that matter to a rotation, without what may hold a key."""
+
+    def as_timer(self, scope: str, service: str, path: str) -> Examined:
+        """What the doctor says of this playbook in the environment of the timer's service. Raises PlaceError."""

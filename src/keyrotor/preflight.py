@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keyrotor.core import plan
-from keyrotor.core.model import Act, Holds, Playbook, Row, Source, Value
+from keyrotor.core.model import Act, Holds, Playbook, Row, Value
 from keyrotor.errors import PlaceError, RefusedError
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
@@ -26,32 +26,72 @@ class Ready:
     ciphertext: bytes
 
 
-def check(world: World, book: Playbook, given: Secret | None = None) -> Ready:
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one row has said."""
+
+    row: Row
+    why: str = ""  # why it is left out; "" if it is not
+    reasons: tuple[str, ...] = ()  # why it forbids a rotation
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What every row has said, and what they were looked at with."""
+
+    book: Playbook
+    looked: tuple[Looked, ...]
+    record: tuple[str, ...]  # why nothing could be recorded
+    places: Mapping[str, Place]
+    pair: Pair
+    ciphertext: bytes
+
+    def refusal(self) -> RefusedError | None:
+        """Every reason why a rotation must not begin; None if it may."""
+        refusals = [*self.record, *(reason for each in self.looked for reason in each.reasons)]
+        if not refusals:
+            return None
+        several = f"cannot rotate {self.book.source.key}, for {len(refusals)} reasons:\n  " + "\n  ".join(refusals)
+        return RefusedError(several if len(refusals) > 1 else refusals[0], hint=_mend(refusals, self.book))
+
+
+def check(
+    world: World, book: Playbook, given: Secret | None = None, first: Callable[[Found], None] = lambda _: None
+) -> Ready:
     """Look at every place, change none. Raises RefusedError with every reason why a rotation must not begin.
+
+    `first` is asked before that: it may refuse for a reason of its own that explains the others.
+    """
+    found = look(world, book, given)
+    skipped = {each.row.place: each.why for each in found.looked if each.why}
+    for each in found.looked:
+        if each.why:
+            world.screen.skipped(each.row, each.why)
+    first(found)
+    if refusal := found.refusal():
+        raise refusal
+    kept = tuple(each.row for each in found.looked if not each.why)
+    return Ready(kept, skipped, found.pair, found.ciphertext)
+
+
+def look(world: World, book: Playbook, given: Secret | None = None) -> Found:
+    """What every place says. Raises RefusedError only where the secret itself cannot be read.
 
     It looks with a decoy in the new value's stead: the real one is not shown to a door before the run is opened.
     Files are looked through for the value that was given, if one was: it must not stand anywhere yet.
     """
     rows = plan.rows(book)
     world.screen.preflight(book, rows)
-    ciphertext, values = _told_as_refusal(lambda: world.read_secret(book.source))
+    ciphertext, values = told_as_refusal(lambda: world.read_secret(book.source))
     siblings = {key: secret for key, secret in values.items() if key != book.source.key}
     pair = Pair(values[book.source.key], world.decoy(), siblings)
     places = world.places(rows, book.source, {Value.OLD: ciphertext}, world.state)
-    kept, skipped, refusals = [], {}, world.record_refusals()
+    looked = []
     for row in rows:
         seen = replace(pair, new=given) if given is not None and row.act is Act.FILE else pair
         why, reasons = _looked(row, places[row.id], seen, book.source.key)
-        refusals += reasons
-        if why:
-            world.screen.skipped(row, why)
-            skipped[row.place] = why
-        else:
-            kept.append(row)
-    if refusals:
-        several = f"cannot rotate {book.source.key}, for {len(refusals)} reasons:\n  " + "\n  ".join(refusals)
-        raise RefusedError(several if len(refusals) > 1 else refusals[0], hint=_mend(refusals, book.source))
-    return Ready(tuple(kept), skipped, pair, ciphertext)
+        looked.append(Looked(row, why, tuple(reasons)))
+    return Found(book, tuple(looked), tuple(world.record_refusals()), places, pair, ciphertext)
 
 
 def _looked(row: Row, place: Place, pair: Pair, key: str) -> tuple[str, list[str]]:
@@ -92,13 +132,13 @@ _DOOR: Mapping[Holds | None, str] = {
 }
 
 
-def _mend(refusals: Sequence[str], source: Source) -> str:
+def _mend(refusals: Sequence[str], book: Playbook) -> str:
     if any("does not hold the present value" in reason for reason in refusals):
-        return f"put the present {source.key} there first; it is in {source.file} (sops decrypt)"
+        return f"keyrotor repair {book.name}"
     return ""
 
 
-def _told_as_refusal(read: Callable[[], tuple[bytes, dict[str, Secret]]]) -> tuple[bytes, dict[str, Secret]]:
+def told_as_refusal(read: Callable[[], tuple[bytes, dict[str, Secret]]]) -> tuple[bytes, dict[str, Secret]]:
     """Before the first effect, what the world does not give is a reason to refuse."""
     try:
         return read()

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from keyrotor import drift
 from keyrotor.core import machine
+from keyrotor.core.lineage import lineage
 from keyrotor.core.machine import ASKED, Event, Phase, Run
-from keyrotor.core.model import Outcome, Source, Value
+from keyrotor.core.model import Outcome, Row, Source, Value
 from keyrotor.core.report import Report
 from keyrotor.engine import Ending
 from keyrotor.errors import Exit, JournalError, PlaceError, UsageError
 from keyrotor.journal import Account, Journal
-from keyrotor.ports import World
+from keyrotor.ports import Place, World
 from keyrotor.secret import Pair
 from keyrotor.session import KEPT, drive, locked, owing, report_of, what_to_commit
 
@@ -30,6 +32,7 @@ def rollback(world: World, run_id: str | None, consents: Callable[[Account], boo
     if run_id is not None:
         with Journal.peek(world.state) as journal:
             account = journal.account(run_id)
+            _want_way_back(account.run)
             if not account.run.is_owed:
                 _want_reversible(journal, account)
                 if not consents(account):
@@ -37,6 +40,7 @@ def rollback(world: World, run_id: str | None, consents: Callable[[Account], boo
                     return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book, reason="not agreed to")
 
     def turned(run: Run) -> Event:
+        _want_way_back(run)
         return machine.Resumed("rollback") if run.phase is Phase.BACK else machine.TurnedBack(ASKED)
 
     ended = _go_on(world, run_id, {}, turned)
@@ -97,7 +101,7 @@ def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin:
     if account is None or (account.run.phase, type(begin(account.run))) not in machine.TRANSITIONS:
         return Report(Outcome.NOTHING_CHANGED, Exit.DONE, reason="nothing is owed")
     file = Path(account.run.plan.source.file)
-    owed = owing(account.id) if account.run.is_owed else nullcontext()
+    owed = owing(account.run) if account.run.is_owed else nullcontext()
     with owed, locked(world, file), Journal.open(world.state) as journal:
         ending = _taken_up(world, journal, account.id, within, begin)
     with Journal.peek(world.state) as journal:
@@ -115,9 +119,10 @@ def _taken_up(
     if unknown := within.keys() - {row.place for row in plan.rows}:
         raise UsageError(f"cannot set {unknown.pop()}.within: run {run_id} has no such place")
     folder = journal.folder(run_id)
-    prepared, pair = _reopened(world, account, folder)
+    prepared = _reopened(world, account, folder)
     rows = [replace(row, within=within.get(row.place, row.within)) for row in plan.rows]
     places = world.places(rows, plan.source, prepared, folder)
+    pair = _pair(world, journal, account, rows, places)
     event = begin(account.run)
     run = machine.follow(account.run, event)
     journal.append(run_id, event, world.now())
@@ -136,6 +141,13 @@ def _meant(world: World, run_id: str | None) -> Account | None:
     return owed[0] if owed else None
 
 
+def _want_way_back(run: Run) -> None:
+    """Raises UsageError for a repair: what stood there before it was a mixture, and is not kept."""
+    if not run.has_way_back:
+        why = f"cannot roll back run {run.plan.run}: a repair has no way back"
+        raise UsageError(why, hint=f"keyrotor resume {run.plan.run}" if run.is_owed else "keyrotor rotate")
+
+
 def _want_reversible(journal: Journal, account: Account) -> None:
     """Raises UsageError unless this closed run can be rolled back."""
     run = account.run
@@ -150,15 +162,26 @@ def _want_reversible(journal: Journal, account: Account) -> None:
         raise UsageError(f"cannot roll back run {account.id}: run {same[-1]} came after it")
 
 
-def _reopened(world: World, account: Account, folder: Path) -> tuple[Mapping[Value, bytes], Pair]:
-    """Both values of a run that was opened before. Raises KeyrotorError; nothing is changed then."""
-    plan = account.run.plan
-    prepared = world.prepared(folder)
-    if any(world.digest(prepared[value]) != plan.ciphertexts[value] for value in Value):
+def _reopened(world: World, account: Account, folder: Path) -> Mapping[Value, bytes]:
+    """The ciphertexts of a run that was opened before. Raises PlaceError; nothing is changed then."""
+    ciphertexts = account.run.plan.ciphertexts
+    prepared = world.prepared(folder, ciphertexts)
+    if any(world.digest(data) != ciphertexts[value] for value, data in prepared.items()):
         raise PlaceError(f"cannot trust {folder}: it is not what the run put there")
-    before, after = (world.read_copy(plan.source, folder / name) for name in KEPT.values())
-    key = plan.source.key
-    return prepared, Pair(before[key], after[key], {name: secret for name, secret in before.items() if name != key})
+    return prepared
+
+
+def _pair(world: World, journal: Journal, account: Account, rows: Sequence[Row], places: Mapping[str, Place]) -> Pair:
+    """The values of a run that was opened before. A repair's former ones are looked for again, where they stand."""
+    plan = account.run.plan
+    source, folder = plan.source, journal.folder(account.id)
+    held = {value: world.read_copy(source, folder / KEPT[value]) for value in plan.ciphertexts}
+    new = held[Value.NEW][source.key]
+    siblings = {name: secret for name, secret in held[Value.NEW].items() if name != source.key}
+    if account.run.has_way_back:
+        return Pair(held[Value.OLD][source.key], new, siblings)
+    known = lineage((each.run for each in journal.accounts()), source, plan.fingerprint_key)
+    return drift.pair_of(world, rows, places, new, siblings, known)[0]
 
 
 def _forget_alone(world: World, journal: Journal, run_id: str) -> bool:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from keyrotor.core import machine, plan
 from keyrotor.core.machine import Event, Phase, Run, Step
-from keyrotor.core.model import ALREADY, Act, Playbook, Row, Value
+from keyrotor.core.model import ALREADY, Act, Playbook, Purpose, Row, Value
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,15 +29,16 @@ EXPECTED = ("written", "done", "proven")  # details that say no more than the ti
 _ASCII = str.maketrans({"·": ".", "▸": ">", "✓": "+", "✗": "x", "–": "-", "…": "...", "→": "->"})
 
 
-def doing(row: Row, value: Value) -> str:
-    """What putting a row is, in words."""
+def doing(row: Row, value: Value, purpose: Purpose = Purpose.ROTATE) -> str:
+    """What putting a row is, in words; a repair puts the present key and proves the former one dead."""
+    goal, other = (value, value.other) if purpose is Purpose.ROTATE else ("present", "former")
     match row.act:
         case Act.RESTART:
-            return f"restart {row.label} onto the {value} key"
+            return f"restart {row.label} onto the {goal} key"
         case Act.ADMIT:
-            return f"prove that {row.label} accepts the {value} key"
+            return f"prove that {row.label} accepts the {goal} key"
         case Act.RETIRE:
-            return f"prove that {row.label} refuses the {value.other} key"
+            return f"prove that {row.label} refuses the {other} key"
         case Act.COMMAND:
             return f"run {row.label}"
         case Act.FILE:
@@ -103,6 +104,13 @@ class Plain:
         self.planned(book, rows)
         return self._ask("Rotate now?")
 
+    def agrees(self, lines: Sequence[str], question: str) -> bool:
+        if self._ask is None:
+            return True
+        for line in lines:
+            self.say(line)
+        return self._ask(question)
+
     @contextmanager
     def follow(self, run: Run) -> Iterator[Callable[[Run, Event], None]]:
         self.say(f"run {run.plan.run}: {_direction(run)}")
@@ -129,7 +137,7 @@ class Plain:
         seconds = time.monotonic() - began if began else 0.0
         spent = f" ({seconds:.1f} s)" if seconds >= 0.1 else ""
         said = f": {detail}" if detail else ""
-        self.say(f"  {SYMBOLS[step]} {doing(run.plan.row(row_id), value)}{said}{spent}")
+        self.say(f"  {SYMBOLS[step]} {doing(run.plan.row(row_id), value, run.plan.purpose)}{said}{spent}")
 
 
 class Live(Plain):
@@ -189,7 +197,9 @@ class Live(Plain):
             mark = run.mark(row)
             spent = now - self._since[row.id] if mark.step is Step.MOVING else self._spent.get(row.id)
             detail = mark.reason.splitlines()[0] if mark.step is Step.FAILED and mark.reason else ""
-            text = Text(doing(row, run.goal) + (f": {detail}" if detail else ""), style=_STYLES[mark.step])
+            text = Text(
+                doing(row, run.goal, run.plan.purpose) + (f": {detail}" if detail else ""), style=_STYLES[mark.step]
+            )
             table.add_row(f" {SYMBOLS[mark.step]}", text, "" if spent is None else f"{spent:.1f} s")
         if self._away is not None:
             away = (
@@ -213,6 +223,8 @@ _STYLES: Mapping[Step, str] = {
 def _direction(run: Run) -> str:
     if run.phase is Phase.CLOSED:
         return str(run.outcome)
+    if run.plan.purpose is Purpose.REPAIR:
+        return "putting the present key everywhere"
     if run.goal is Value.NEW:
         return "rotating to the new key"
     return f"going back to the old key ({run.reason.splitlines()[0] if run.reason else 'asked for'})"

@@ -45,7 +45,11 @@ class Pair:
     old: Secret
     new: Secret
     siblings: Mapping[str, Secret] = field(default_factory=dict)
-    stale: tuple[Secret, ...] = ()  # further values that a put replaces: a repair's, never a rotation's
+    stale: tuple[Secret, ...] = ()  # further old values, in a repair; a rotation has none
+
+    def others(self, goal: Value) -> tuple[Secret, ...]:
+        """What a put of the goal replaces."""
+        return (self[goal.other], *self.stale)
 
     def __getitem__(self, value: Value) -> Secret:
         return self.old if value is Value.OLD else self.new

@@ -37,24 +37,39 @@ def locked(world: World, file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def owing(run_id: str) -> Iterator[None]:
+def owing(run: Run) -> Iterator[None]:
     """Whatever ends this block early leaves the run owed: then that is what is told. Raises OwedError, BusyError."""
     try:
         yield
     except (OwedError, BusyError, UsageError):
         raise
     except InterruptedRun as asked:
-        raise OwedError(f"cannot go on with run {run_id}: interrupted by {asked}", run=run_id) from None
+        raise owed(run, f"interrupted by {asked}") from None
     except KeyrotorError as error:
         hint = f" (hint: {error.hint})" if error.hint else ""
-        raise OwedError(f"cannot go on with run {run_id}: {error}{hint}", run=run_id) from None
+        raise owed(run, f"{error}{hint}") from None
     except Exception as error:  # noqa: BLE001  a bug of ours must not hide that a run is owed
-        raise OwedError(f"cannot go on with run {run_id}: {internal(error)}", run=run_id) from None
+        raise owed(run, str(internal(error))) from None
+
+
+def owed(run: Run, why: str) -> OwedError:
+    """The run cannot be gone on with now."""
+    message = f"cannot go on with run {run.plan.run}: {why}"
+    return OwedError(message, run=run.plan.run, has_way_back=run.has_way_back)
+
+
+def want_nothing_owed(world: World, file: Path) -> None:
+    """Raises OwedError if a run of this secret file is not finished."""
+    with Journal.peek(world.state) as journal:
+        runs = [account.run for account in journal.owed(file)]
+    if runs:
+        message = f"cannot start: run {runs[0].plan.run} of {file.name} is not finished"
+        raise OwedError(message, run=runs[0].plan.run, has_way_back=runs[0].has_way_back)
 
 
 def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place], pair: Pair) -> Ending:
     """Let the engine go on with the run; each event is durable, then shown. Raises OwedError if it cannot be."""
-    with owing(run.plan.run), world.screen.follow(run) as shown:
+    with owing(run), world.screen.follow(run) as shown:
 
         def record(event: Event) -> None:
             nonlocal run
@@ -63,6 +78,11 @@ def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place],
             shown(run, event)
 
         return Engine(run, places, pair, record, world.stop).drive()
+
+
+def new_run_id(world: World, journal: Journal) -> str:
+    """One that no run on record has, nor one that is being opened."""
+    return next(fresh for fresh in iter(world.run_id, "") if not journal.knows(fresh))
 
 
 def what_to_commit(repository: Repository, ending: Ending, file: Path, commit: bool) -> tuple[str, ...]:

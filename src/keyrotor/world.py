@@ -1,9 +1,9 @@
-"""The real world: the only place where boundaries and places are put together."""
+"""The real world: the only place where boundaries, places and looks are put together. Looks are imported by need."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,23 +15,16 @@ from keyrotor.boundary.signals import Signals
 from keyrotor.boundary.sops import Sops
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.core import plan
+from keyrotor.core.checkup import Check, Examined, Line
 from keyrotor.core.model import Act, Playbook, Row, Source, Value
-from keyrotor.errors import RefusedError
-from keyrotor.looks.encrypted_file import EncryptedFile
-from keyrotor.looks.gateway import Gateway
-from keyrotor.looks.holders import Holders
-from keyrotor.looks.holding_files import HoldingFiles
-from keyrotor.looks.host import Host
-from keyrotor.looks.record import Record
-from keyrotor.looks.unit import UnitFile
-from keyrotor.looks.value import Value as ValueItself
+from keyrotor.errors import RefusedError, UsageError
 from keyrotor.places.client_file import ClientFile, format_of
 from keyrotor.places.command import Command
 from keyrotor.places.env_file import EnvFile
 from keyrotor.places.litellm import Behind, Litellm
 from keyrotor.places.sops_file import Encrypted, SopsFile
 from keyrotor.places.systemd_unit import SystemdUnit
-from keyrotor.ports import Look, Place, Screen
+from keyrotor.ports import Look, Place, Screen, Wanted
 from keyrotor.secret import Pair, Secret
 from keyrotor.session import KEPT
 
@@ -45,12 +38,25 @@ class RealWorld:
         self.state = state_folder(env)
         self.screen = screen
         self.stop = stop
-        self._processes = Processes(stop.rest)
+        self._meanwhile: list[Callable[[], None]] = []
+        self._processes = Processes(self._rest)
         self._http = Http()
         self._managers: dict[str, Systemd] = {}
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def foresee(self, book: Playbook) -> None:
+        self._meanwhile = [_load_looks]
+        if any(place.kind == "litellm" for place in book.places):
+            self._meanwhile.append(self._http.load)  # the longest comes first
+
+    def _rest(self, seconds: float) -> None:
+        """Waits for a child; or does what has to be done anyway, while there is nothing else to do."""
+        if self._meanwhile:
+            self._meanwhile.pop()()
+        else:
+            self.stop.rest(seconds)
 
     def inherit(self, lock: int) -> None:
         self._processes.lock = lock
@@ -79,8 +85,13 @@ class RealWorld:
         files.remove(folder / "working.env")
         return {Value.OLD: ciphertext, Value.NEW: after}
 
-    def prepared(self, folder: Path) -> Mapping[Value, bytes]:
-        return {value: files.look(folder / name).data for value, name in KEPT.items()}
+    def keep(self, ciphertext: bytes, folder: Path) -> Mapping[Value, bytes]:
+        files.make_folder(folder)
+        files.create(folder / KEPT[Value.NEW], ciphertext)
+        return {Value.NEW: ciphertext}
+
+    def prepared(self, folder: Path, values: Iterable[Value]) -> Mapping[Value, bytes]:
+        return {value: files.look(folder / KEPT[value]).data for value in values}
 
     def decoy(self) -> Secret:
         return Secret(generate.bogus_key())
@@ -100,14 +111,38 @@ class RealWorld:
         key = keychain.known_fingerprint_key(self.state)
         return None if key is None else (plaintext.key_name(key), lambda secret: plaintext.fingerprint(key, secret))
 
+    def mask(self, secret: Secret, word: str) -> str:
+        return plaintext.masked(secret, word)
+
+    def salt(self) -> str:
+        return generate.new_key().hex()
+
+    def imprint(self, path: Path, salt: str) -> str:
+        return files.digest(bytes.fromhex(salt) + files.look(path).data) if files.exists(path) else ""
+
+    def save(self, path: Path, data: bytes, is_ours: Callable[[bytes], bool]) -> None:
+        """Make a private file, or replace one that is ours by what is in it. Raises PlaceError, UsageError."""
+        if not files.exists(path):
+            files.create(path, data)
+        elif is_ours(files.look(path).data):
+            files.update(path, lambda _: data)
+        else:
+            raise UsageError(f"cannot write {path}: it is there already, and is no saved plan")
+
     def repository(self, file: Path) -> Git:
         return Git(self._processes, self.env, file)
+
+    def is_telling(self, secret: Secret) -> bool:
+        return plaintext.is_telling(secret)
 
     def are_same(self, one: Secret, other: Secret) -> bool:
         return plaintext.are_same(one, other)
 
     def record_refusals(self) -> list[str]:
         return writable.absent_refusals(self.state / "any")
+
+    def publish(self, file: Path, data: bytes) -> None:
+        files.publish(file, data)
 
     def digest(self, data: bytes) -> str:
         return files.digest(data)
@@ -120,30 +155,87 @@ class RealWorld:
 
     def looks(self, book: Playbook, rows: Sequence[Row], places: Mapping[str, Place]) -> Sequence[Look]:
         """Everything that an audit of this playbook looks at; a door is asked by its own look."""
+        from keyrotor.looks import encrypted_file, holders, holding_files, host, record, value
+
         source, git = book.source, self.repository(Path(book.source.file))
         on_disk = [row for row in rows if row.kind in ("env-file", "client-file")]
         units = [row for row in rows if row.act is Act.RESTART]
         scope = units[0].options["scope"] if units else "user"
         return [
-            Record(self.state),
-            ValueItself(),
-            EncryptedFile(Path(source.file), Path(source.project), git),
-            Holders([row for row in rows if row.act in (Act.FILE, Act.RESTART, Act.COMMAND)], places),
-            HoldingFiles(on_disk, places, git),
+            record.Record(self.state),
+            value.Value(),
+            encrypted_file.EncryptedFile(Path(source.file), Path(source.project), git),
+            holders.Holders([row for row in rows if not row.act.is_proof and row.kind != "sops-file"], places),
+            holding_files.HoldingFiles(on_disk, places, git),
             *(self._unit_file(row, on_disk, source) for row in units),
             *(self._gateway(row, rows, source) for row in rows if row.act is Act.ADMIT),
-            Host(scope, self._manager(scope)),
+            host.Host(scope, self._manager(scope)),
         ]
 
-    def _unit_file(self, row: Row, on_disk: Sequence[Row], source: Source) -> UnitFile:
-        scope, variable = row.options["scope"], row.options["variable"] or source.key
-        env_files = [Path(each.options["path"]) for each in on_disk if each.kind == "env-file"]
-        return UnitFile(row.options["unit"], scope, variable, env_files, self._manager(scope))
+    def checks(self, book: Playbook | None, rows: Sequence[Row]) -> Iterator[Check]:
+        """Everything that a doctor looks at."""
+        from keyrotor.looks import environment
+        from keyrotor.looks.keeping import Keeping
+        from keyrotor.looks.opening import Opening
+        from keyrotor.looks.programs import Bus, Programs
 
-    def _gateway(self, row: Row, rows: Sequence[Row], source: Source) -> Gateway:
+        source = book.source if book else None
+        file = Path(source.file) if source else None
+        folders = [Path(row.options["path"]).parent for row in rows if row.options.get("path")]
+        units: dict[str, list[str]] = {}
+        for row in rows:
+            if row.act is Act.RESTART:
+                units.setdefault(row.options["scope"], []).append(row.options["unit"])
+        yield from Programs(Sops(self._processes, self.env), self._processes, self.env, file).checks()
+        if source:
+            yield from Opening(source, self.env, lambda: self.read_secret(source)).checks()
+        for scope, names in (units or {"user": []}).items():
+            is_needed = bool(units) or book is None
+            yield from Bus(scope, names, is_needed, self._manager(scope), self._processes, self.env).checks()
+        folders += [file.parent] if file else []
+        yield from Keeping(self.state, source, folders, self.now(), self._processes, self.env).checks()
+        yield from environment.Environment(self.env).checks()
+
+    def health(
+        self, book: Playbook, values: Mapping[str, Secret] | None, wanted: Wanted, told: Callable[[int, int], None]
+    ) -> Sequence[Line]:
+        """A line for each thing that a healthcheck asks."""
+        from keyrotor.looks import backends, door, health, redis_ping
+
+        rows, source = plan.rows(book), book.source
+        doors = {row.place: self._litellm(row, rows, source) for row in rows if row.act is Act.ADMIT}
+        pids = [unit.pid for each in doors.values() if (unit := each.unit())]
+        configs = [each.config for each in doors.values() if each.config]
+        items: list[health.Ask | Line] = []
+        for place, each in doors.items():
+            shows = each.behind.systemd.command("status", each.behind.name) if each.behind else []
+            items.append(door.door(place, each.url, each.unit(), shows, (values or {}).get(source.key)))
+        items += redis_ping.asks(wanted, values, Path(source.file))
+        items += backends.asks(wanted, configs, source, values, pids, self.env)
+        return health.asked(items, wanted.within, self.stop.rest, told)
+
+    def variables(self) -> Mapping[str, str]:
+        from keyrotor.looks import environment
+
+        return environment.that_matter(self.env)
+
+    def as_timer(self, scope: str, service: str, path: str) -> Examined:
+        from keyrotor.looks.as_timer import AsTimer
+
+        return AsTimer(scope, service, self._processes, self.env, self.folder).examined(path)
+
+    def _unit_file(self, row: Row, on_disk: Sequence[Row], source: Source) -> Look:
+        from keyrotor.looks.unit import UnitFile
+
+        scope, variable = row.options["scope"], row.options["variable"] or source.key
+        return UnitFile(row.options["unit"], scope, variable, _env_files(on_disk), self._manager(scope))
+
+    def _gateway(self, row: Row, rows: Sequence[Row], source: Source) -> Look:
+        from keyrotor.looks.gateway import Gateway
+
         door = self._litellm(row, rows, source)
         name, systemd = (door.behind.name, door.behind.systemd) if door.behind else ("", None)
-        clients = [each.label for each in rows if each.kind == "client-file"]
+        clients = {each.id: each.label for each in rows if each.kind == "client-file"}
         return Gateway(door.url, door.variable, door.config, name, systemd, clients, self._http)
 
     def _place(
@@ -157,7 +249,9 @@ class RealWorld:
                 return EnvFile(Path(option["path"]), source.key, tuple(option["keys"]))
             case "systemd-unit":
                 variable = option["variable"] or source.key
-                return SystemdUnit(option["unit"], variable, row.within, self._manager(option["scope"]), self.stop.rest)
+                manager, may_be_down = self._manager(option["scope"]), option.get("may_be_down", False)
+                rest, env_files = self.stop.rest, _env_files(rows)
+                return SystemdUnit(option["unit"], variable, row.within, manager, rest, may_be_down, env_files)
             case "litellm":
                 return self._litellm(row, rows, source)
             case "client-file":
@@ -185,6 +279,15 @@ class RealWorld:
         project = Path(source.project)
         sops = Sops(self._processes, self.env, keychain.identity(source.identity))
         return Encrypted(Path(source.file), source.key, sops, project)
+
+
+def _env_files(rows: Sequence[Row]) -> list[Path]:
+    return [Path(row.options["path"]) for row in rows if row.kind == "env-file"]
+
+
+def _load_looks() -> None:
+    """Import what an audit looks with (20 ms)."""
+    from keyrotor.looks import encrypted_file, gateway, holders, holding_files, host, record, unit, value  # noqa: F401
 
 
 def state_folder(env: Mapping[str, str]) -> Path:

@@ -11,7 +11,8 @@ import pytest
 from keyrotor.boundary import files, writable
 from keyrotor.boundary.plaintext import redacted, unseal
 from keyrotor.boundary.process import Processes
-from keyrotor.boundary.systemd import Systemd, parsed
+from keyrotor.boundary.systemd import Systemd
+from keyrotor.boundary.unit_text import parsed
 from keyrotor.secret import Pair
 from places.sealed import fresh_pair
 

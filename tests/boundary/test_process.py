@@ -352,12 +352,12 @@ def test_who_listens_is_found(family: str) -> None:
         except OSError:
             pytest.skip(f"no {family} here")
         port = server.getsockname()[1]
-        assert proc.listeners(port) == frozenset()
+        assert proc.holders(proc.listening(port)) == frozenset()
         server.listen()
-        assert proc.listeners(port) == {os.getpid()}
+        assert proc.holders(proc.listening(port)) == {os.getpid()}
         client = socket.create_connection((family, port))
         accepted = server.accept()[0]
-    assert proc.listeners(port) == frozenset()  # a connection to it lives on, and nobody listens
+    assert proc.holders(proc.listening(port)) == frozenset()  # a connection to it lives on, and nobody listens
     client.close()
     accepted.close()
 

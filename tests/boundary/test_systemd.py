@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from keyrotor.boundary.process import Processes
-from keyrotor.boundary.systemd import Systemd, parsed, seconds, with_runtime_dir
+from keyrotor.boundary.systemd import Systemd, with_runtime_dir
+from keyrotor.boundary.unit_environment import overriding, sets, sources
+from keyrotor.boundary.unit_text import moment, parsed, parsed_timer, seconds
 
 SHOWN = """\
 Id=litellm.service
@@ -37,6 +41,33 @@ def test_a_running_unit() -> None:
     assert unit.is_active
 
 
+def test_where_a_units_environment_comes_from() -> None:
+    """The files in the order in which they are read, each with its `-`; a path may have blanks and brackets in it."""
+    shown = SHOWN + (
+        "EnvironmentFiles=/etc/a (b) c.env (ignore_errors=yes)\nEnvironmentFiles=/run/*.env (ignore_errors=no)\n"
+        "UnsetEnvironment=A B=c\nDropInPaths=/a/10.conf /b/20.conf\nNeedDaemonReload=yes\n"
+    )
+    unit = parsed("x", shown)
+    assert [(each.path, each.is_optional) for each in unit.environment_files] == [
+        ("/etc/litellm.env", False),
+        ("/etc/a (b) c.env", True),
+        ("/run/*.env", False),
+    ]
+    assert unit.removed == {"A", "B=c"}
+    assert unit.drop_ins == ("/a/10.conf", "/b/20.conf")
+    assert unit.owes_reload
+    assert not parsed("x", SHOWN).owes_reload
+
+
+def test_of_a_literal_only_the_name_is_kept() -> None:
+    """Environment= holds values: a unit shows none, however systemd quotes it; an empty one is none."""
+    value = secrets.token_urlsafe(12)
+    words = f"""A={value} "B=x {value}" "C=\\"D={value}" E= "F=" $'G={value}\\n' H=a=b"""
+    unit = parsed("x", f"Environment={words}\n")
+    assert unit.literals == {"A", "B", "C", "G", "H"}
+    assert value not in repr(unit)
+
+
 @pytest.mark.parametrize("shown", ["", "\n", "garbage", "LoadState=not-found\nActiveState=inactive\nMainPID=0\n"])
 def test_a_unit_that_is_not_there(shown: str) -> None:
     """Nothing said is nothing running."""
@@ -57,6 +88,94 @@ def test_a_unit_that_died_and_came_back_has_another_life(line: str) -> None:
     changed = "\n".join(line if old.startswith(name) else old for old in SHOWN.splitlines())
     assert parsed("x", SHOWN).life != parsed("x", changed).life
     assert parsed("x", SHOWN).life == parsed("x", SHOWN.replace("running", "start-post")).life
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Sun 2026-11-22 13:28:28 UTC", datetime(2026, 11, 22, 13, 28, 28, tzinfo=UTC)),
+        ("Sun 2026-11-22 13:28:28.642523 UTC", datetime(2026, 11, 22, 13, 28, 28, tzinfo=UTC)),
+        ("2024-02-29 00:00:00 UTC", datetime(2024, 2, 29, tzinfo=UTC)),
+        ("", None),
+        ("n/a", None),
+        ("0", None),
+        ("infinity", None),
+    ],
+)
+def test_moments_of_systemd(text: str, expected: datetime | None) -> None:
+    """As `systemctl show` writes them for TZ=UTC; an older one says n/a where a newer one says nothing."""
+    assert moment(text) == expected
+
+
+def test_a_timer_as_it_is_shown() -> None:
+    """Every property that decides something; a name that nobody knows is no timer."""
+    timer = parsed_timer(
+        "k.timer",
+        "Unit=k.service\nLastTriggerUSec=n/a\nResult=success\nLoadState=loaded\nActiveState=active\nSubState=elapsed\n"
+        "ActiveEnterTimestamp=Sun 2026-11-22 13:28:28 UTC\n",
+    )
+    assert (timer.wakes, timer.sub, timer.has_fired, timer.is_known) == ("k.service", "elapsed", False, True)
+    assert timer.since == datetime(2026, 11, 22, 13, 28, 28, tzinfo=UTC)
+    assert not parsed_timer("k.timer", "LoadState=not-found\n").is_known
+    assert not parsed_timer("k.timer", "").is_known
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"KEY=a\n", True),
+        (b"A=b\n \tKEY\t= 'a'", True),
+        (b"KEY=", True),
+        (b"\xff\xfe\nKEY=a", True),
+        (b"# KEY=a\n;KEY=a\n", False),
+        (b"export KEY=a\n", False),
+        (b"KEY2=a\nMY_KEY=a\n", False),
+        (b"A=b \\\nKEY=a\n", False),
+        (b"KEY\n", False),
+        (b"", False),
+    ],
+)
+def test_what_sets_a_variable(tmp_path: Path, text: bytes, expected: bool) -> None:
+    """As systemd reads an env file; one that is not there sets nothing."""
+    path = tmp_path / "x.env"
+    assert not sets(path, "KEY")
+    path.write_bytes(text)
+    assert sets(path, "KEY") is expected
+
+
+def test_who_comes_after_the_env_file(tmp_path: Path) -> None:
+    """Only what is read after the last of ours counts; ours is known under any name; none of ours, nothing known."""
+    ours, link, late, early = (tmp_path / name for name in ("ours.env", "link.env", "z-1.env", "a.env"))
+    for path in (ours, late, early):
+        path.write_text("KEY=a\n")
+    link.symlink_to(ours)
+
+    def decides(*read: object, mine: Path = ours, more: str = "") -> list[str]:
+        shown = "".join(f"EnvironmentFiles={path} (ignore_errors=no)\n" for path in read) + more
+        return overriding(parsed("x", shown), "KEY", [mine])
+
+    assert decides(early, ours) == []
+    assert decides(early, link) == []
+    assert decides(ours, early, link) == []
+    assert decides(link, tmp_path / "z-*.env") == [str(late)]
+    assert decides(ours, late, early) == [str(late), str(early)]
+    assert decides(ours, tmp_path / "absent.env") == []
+    assert decides(early, late) == []
+    assert decides(ours, more="UnsetEnvironment=A KEY\n") == ["UnsetEnvironment="]
+    ours.write_text("OTHER=a\n")
+    assert decides(ours, late) == [], "the unit's variable is not in ours: somebody else writes it"
+
+
+def test_a_pattern_of_env_files(tmp_path: Path) -> None:
+    """A pattern is its files, in order; a name without a sign of one stands for itself, there or not."""
+    for name in ("b.env", "a.env", "c.txt"):
+        (tmp_path / name).touch()
+    shown = f"EnvironmentFiles={tmp_path}/*.env (ignore_errors=yes)\nEnvironmentFiles=/no/such (ignore_errors=no)\n"
+    assert [(source.path.name, source.is_optional) for source in sources(parsed("x", shown))] == [
+        ("a.env", True),
+        ("b.env", True),
+        ("such", False),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -84,3 +85,63 @@ def test_a_key_is_never_due_at_the_moment_it_was_rotated_and_always_a_year_later
     moment = now.replace(tzinfo=UTC)
     assert not due.is_due(every, moment, moment)
     assert due.is_due(every, moment - timedelta(days=366), moment)
+
+
+def begin(day: date) -> datetime:
+    return datetime.combine(day, time.min, VIENNA)
+
+
+@pytest.mark.parametrize(
+    ("every", "last", "now", "due_at"),
+    [
+        ("month", "2025-01-31T23:59", "2025-01-31T23:59", "2025-02-01T00:00"),
+        ("month", "2024-12-01T00:00", "2024-12-05T00:00", "2025-01-01T00:00"),
+        ("month", "2024-02-29T12:00", "2024-03-05T00:00", "2024-03-01T00:00"),  # overdue since then
+        ("week", "2025-01-05T23:59", "2025-01-05T23:59", "2025-01-06T00:00"),  # Sunday, then Monday
+        ("week", "2024-12-30T08:00", "2025-01-01T08:00", "2025-01-06T00:00"),  # over the new year
+        ("30d", "2025-01-01T10:30", "2025-01-02T00:00", "2025-01-31T10:30"),
+        ("12h", "2025-01-01T10:30", "2025-01-02T00:00", "2025-01-01T22:30"),
+        # a clock that was set back: now, not after everything that it was set back by
+        ("month", "2026-06-01T00:00", "2025-02-01T00:00", "2025-02-01T00:00"),
+        ("30d", "2026-06-01T00:00", "2025-02-01T00:00", "2025-02-01T00:00"),
+    ],
+)
+def test_a_key_is_due_next_when_its_period_begins_anew(every: str, last: str, now: str, due_at: str) -> None:
+    """Calendar periods begin at midnight where we are; durations end to the minute."""
+    assert due.next_due(every, at(last), at(now), begin) == at(due_at)
+
+
+def test_a_midnight_beyond_a_change_of_the_clocks_is_the_one_of_that_day() -> None:
+    """The zone is asked anew for the day itself: in summer it is another distance from UTC."""
+    vienna = ZoneInfo("Europe/Vienna")
+    last = datetime(2025, 10, 20, 12, tzinfo=timezone(timedelta(hours=2)))
+    found = due.next_due("month", last, last, lambda day: datetime.combine(day, time.min, vienna))
+    assert found.isoformat() == "2025-11-01T00:00:00+01:00"
+
+
+@given(
+    st.sampled_from(["month", "week", "30d", "12h"]),
+    st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2090, 1, 1)),
+    st.timedeltas(timedelta(0), timedelta(days=800)),
+)
+def test_a_key_is_due_from_that_moment_on_and_not_before(every: str, moment: datetime, age: timedelta) -> None:
+    """The two answers agree at every moment."""
+    last = moment.replace(tzinfo=VIENNA)
+    assert due.is_due(every, last, last + age) == (last + age >= due.next_due(every, last, last + age, begin))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "0 s"),
+        (0.9, "0 s"),
+        (59, "59 s"),
+        (60, "1 minute"),
+        (7199, "1 hour"),
+        (7200, "2 hours"),
+        (172800, "2 days"),
+    ],
+)
+def test_a_length_of_time_is_told_in_one_unit(seconds: float, said: str) -> None:
+    """The largest that it fills."""
+    assert due.ago(timedelta(seconds=seconds)) == said

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyrotor.errors import FormatError
-from keyrotor.formats.dotenv import read, render
+from keyrotor.formats.dotenv import read, render, with_line
 from keyrotor.formats.splice import replace, tokens
 
 OLD, NEW = "sk-OLD-OLD", "sk-NEW"
@@ -200,3 +200,22 @@ def test_a_name_no_shell_takes_is_not_rendered(name: str) -> None:
     """A key that is no variable name would end the file for some reader."""
     with pytest.raises(ValueError, match="not the name of a variable"):
         render({name: b"v"})
+
+
+@given(files, names, plain_values)
+def test_a_line_more_is_the_last_assignment_and_nothing_else_moves(
+    parts: tuple[str, list[str], str, bool], name: str, value: bytes
+) -> None:
+    """Every file that can be read keeps its bytes; the new line stands at its end, in its own line ends."""
+    mark, lines, newline, is_ended = parts
+    data = (
+        mark + newline.join(line.replace("{}", OLD).replace("{old}", OLD) for line in lines) + newline * is_ended
+    ).encode()
+    if refusal(data) is not None:
+        return
+    result = with_line(data, name, value)
+    assert result.startswith(data)
+    assert [(leaf.key, leaf.text) for leaf in read(result)] == [
+        *((leaf.key, leaf.text) for leaf in read(data)),
+        (name, value),
+    ]

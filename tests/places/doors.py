@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ class StubDoor:
 
 
 @contextmanager
-def stub(answers: Answers) -> Iterator[StubDoor]:
+def stub(answers: Answers, tls: ssl.SSLContext | None = None) -> Iterator[StubDoor]:
     class Door(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             header = self.headers.get("Authorization")
@@ -49,6 +50,8 @@ def stub(answers: Answers) -> Iterator[StubDoor]:
         def log_message(self, format: str, *args: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     server.block_on_close = False
     door = StubDoor(f"http://127.0.0.1:{server.server_address[1]}", answers)

@@ -83,7 +83,8 @@ if verb == "show":
         SubState=dict(active="running", failed="failed").get(active, "dead"),
         Result="success" if alive else "exit-code", MainPID=state["pid"] if alive else 0,
         NRestarts=0, InvocationID=state["invocation"], TimeoutStopUSec=unit["stop_timeout"],
-        TriggeredBy=unit["triggered_by"], Environment="", EnvironmentFiles=unit["env_file"] + " (ignore_errors=no)",
+        TriggeredBy=unit["triggered_by"], Environment="",
+        EnvironmentFiles=(unit["env_file_shown"] or unit["env_file"]) + " (ignore_errors=no)",
         FragmentPath=unit["fragment"],
     )
     print("\\n".join(f"{{key}}={{text}}" for key, text in said.items()))
@@ -150,6 +151,7 @@ class FakeSystemd:
         traits = {
             "exec": ["sleep", "600"],
             "env_file": str(self.env_file),
+            "env_file_shown": "",
             "drop_in": {},
             "without": [],
             "load": "loaded",

@@ -232,13 +232,12 @@ def test_a_key_that_the_playbook_does_not_name_may_differ(scene: EnvScene) -> No
     assert EnvFile(scene.file, KEY, (KEY,)).check(scene.pair) == []
 
 
-def test_a_file_without_the_key_holds_neither_and_is_not_written(scene: EnvScene) -> None:
-    """Nothing is appended to somebody's file."""
-    scene.write(b"PORT=4000\n")
+def test_a_file_without_the_key_holds_neither_and_gets_a_line(scene: EnvScene) -> None:
+    """A rotation's preflight refuses it; a repair, or a put after somebody took the line away, adds it at the end."""
+    scene.write(b"PORT=4000")
     assert scene.place.holds(scene.pair) is Holds.NEITHER
-    with pytest.raises(PlaceError, match="does not hold"):
-        scene.place.put(Value.NEW, scene.pair)
-    assert scene.file.read_bytes() == b"PORT=4000\n"
+    scene.place.put(Value.NEW, scene.pair)
+    assert scene.file.read_bytes() == b"PORT=4000\n%b=%b\n" % (KEY.encode(), unseal(scene.pair.new))
 
 
 def test_a_third_value_is_not_written_over(scene: EnvScene) -> None:

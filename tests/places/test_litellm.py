@@ -15,6 +15,7 @@ import pytest
 
 from keyrotor.boundary import http, proc
 from keyrotor.boundary.http import Answer, Http
+from keyrotor.boundary.litellm_api import Verdict, verdict
 from keyrotor.boundary.plaintext import unseal
 from keyrotor.boundary.process import Processes
 from keyrotor.boundary.systemd import Systemd
@@ -22,7 +23,7 @@ from keyrotor.core.model import Act, Holds, Value
 from keyrotor.demo import gateway
 from keyrotor.errors import PlaceError, UnprovenError
 from keyrotor.places import litellm
-from keyrotor.places.litellm import START, Behind, Litellm, Verdict, verdict
+from keyrotor.places.litellm import START, Behind, Litellm
 from keyrotor.secret import Pair, Secret
 from places.contract import Blow, PlaceContract, Rest, Scene
 from places.doors import NO_DB, Answers, Said, StubDoor, free_port, hang, stub

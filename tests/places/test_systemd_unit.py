@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -180,6 +181,23 @@ def test_a_missing_bus_says_how_to_get_one(scene: UnitScene) -> None:
     (why,) = scene.place.check(scene.pair)
     assert "XDG_RUNTIME_DIR" in why
     assert scene.place.holds(scene.pair) is Holds.UNKNOWN
+
+
+def test_a_later_env_file_that_sets_the_value_is_refused(scene: UnitScene, tmp_path: Path) -> None:
+    """Its restart would take up that one's value: told before the first effect; without ours nothing is known."""
+    later, ours = tmp_path / "later.env", scene.systemd.env_file
+    later.write_text("A=b\n")
+    scene.systemd.change(env_file_shown=f"{ours} (ignore_errors=no)\nEnvironmentFiles={later}")
+    place = replace(scene.place, env_files=[ours])
+    assert place.check(scene.pair) == []
+    later.write_text(f"{KEY}=\n")
+    (why,) = place.check(scene.pair)
+    assert f"cannot restart {UNIT}: {later}" in why
+    assert scene.place.check(scene.pair) == []
+    later.unlink()
+    later.mkdir()
+    (why,) = place.check(scene.pair)
+    assert "it is not a file" in why or "cannot read" in why
 
 
 def test_a_stopped_unit_is_refused(scene: UnitScene) -> None:

@@ -215,23 +215,23 @@ def test_a_start_limit_that_was_hit_does_not_stop_a_rollback(
 @pytest.mark.parametrize(
     "lines",
     [
-        "EnvironmentFile=LATE\n",  # a later file wins
         "EnvironmentFile=\nEnvironment=LITELLM_MASTER_KEY=OLD\n",
         "ExecStart=\nExecStart=/usr/bin/env LITELLM_MASTER_KEY=OLD GATEWAY\n",
     ],
 )
 def test_a_drop_in_that_overrides_the_key_is_found(
-    make_lab: MakeLab, keyrotor: Keyrotor, manager: UserManager, tmp_path: Path, lines: str
+    make_lab: MakeLab, keyrotor: Keyrotor, manager: UserManager, lines: str
 ) -> None:
-    """The restarted process still has the old key: 20, naming the cause, long before the deadline."""
+    """The restarted process still has the old key: 20, naming the cause, long before the deadline.
+
+    A later EnvironmentFile is told before anything is done (test_audit_unit.py).
+    """
     lab = make_lab(within="60s")
     old, new, before = lab.current_key(), new_value(), tree(lab, exact=False)
-    late = tmp_path / "late.env"
-    late.write_text(f"LITELLM_MASTER_KEY={old}\n")
     drop_in(
         manager,
         lab,
-        "[Service]\n" + lines.replace("LATE", str(late)).replace("OLD", old).replace("GATEWAY", embedded(lab)),
+        "[Service]\n" + lines.replace("OLD", old).replace("GATEWAY", embedded(lab)),
     )
     told = rotate(keyrotor, lab, new, 20)
     assert "overrides it" in str(told["reason"])

@@ -5,7 +5,7 @@ Rules:
 2. A sibling has a fixed name, so that one left by a killed run is found and removed by the next put.
 3. A file with more than one name is written in place (a rename would leave the old value under the others),
    with an intent laid beside it first, by which the next put mends a file that a killed one left torn.
-4. Nothing is created readable by others, whatever the umask.
+4. Nothing is created readable by others, whatever the umask; but for what is published.
 """
 
 from __future__ import annotations
@@ -103,18 +103,23 @@ def update(path: Path, edit: Callable[[bytes], bytes]) -> bool:
 
 def create(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Make a new file, durably; raises PlaceError if there is one."""
-    sibling = sibling_of(path)
     try:
-        with _fresh(sibling) as descriptor:
-            _write_all(descriptor, data)
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        os.link(sibling, path)  # unlike rename, it never replaces what somebody else made meanwhile
+        os.link(sibling := _staged(path, data, mode), path)  # never over what somebody made meanwhile
         os.unlink(sibling)
         sync_folder(path.parent)
     except OSError as error:
         clear_leftover(path)
         raise PlaceError(f"cannot make {path}: {why(error)}") from None
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Make the file hold `data`, for everybody to read, in place of one that is there. Raises PlaceError."""
+    try:
+        os.rename(_staged(path, data, 0o644), os.path.realpath(path))
+        sync_folder(sibling_of(path).parent)
+    except OSError as error:
+        clear_leftover(path)
+        raise PlaceError(f"cannot write {path}: {why(error)}") from None
 
 
 def create_if_absent(path: Path) -> None:
@@ -198,9 +203,7 @@ def _write_beside(seen: Look, data: bytes) -> None:
 
 def _write_in_place(seen: Look, data: bytes) -> None:
     """The intent, one write of the changed part over the same inode, the intent gone; room is taken first."""
-    with _fresh(sibling_of(seen.path)) as descriptor:
-        _write_all(descriptor, in_place.intent(seen.data, data))
-        os.fsync(descriptor)
+    _staged(seen.path, in_place.intent(seen.data, data), 0o600)
     sync_folder(seen.path.parent)
     try:
         _overwrite(seen, data)
@@ -246,6 +249,15 @@ def _common_start(one: bytes, other: bytes) -> int:
 def _want_unchanged(seen: Look) -> None:
     if look(seen.path).digest != seen.digest:
         raise ChangedMeanwhile(f"cannot write {seen.path}: somebody else has just changed it")
+
+
+def _staged(path: Path, data: bytes, mode: int) -> Path:
+    """The sibling, holding `data` durably, with this mode."""
+    with _fresh(sibling := sibling_of(path)) as descriptor:
+        _write_all(descriptor, data)
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    return sibling
 
 
 @contextmanager

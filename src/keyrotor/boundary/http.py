@@ -2,23 +2,30 @@
 
 Rules: no proxy from the environment and no redirect ever sees a key; a new connection for each question,
 so that the answer is the present process's; anything but an HTTP answer is `None`, which proves nothing.
+A backend's key (`Asking`) is sent over TLS, or to this machine and private networks, and nowhere else.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
+from keyrotor.boundary.network import addresses, is_near
+
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 # Seconds for one answer, and until a signal is heeded; the slowest first authorised request measured was 0.2 s.
 ANSWER_WITHIN = 4.0
 ENOUGH = 65536  # bytes of an answer; what proves something stands in the first hundred
+MUCH = 4 * 1024 * 1024  # bytes of a list of models; a provider of many hundreds with a text for each sends 1 MB
+IN_CLEAR = "its key was not sent: the address is public, and plain http shows it to everybody on the way"
 
 T = TypeVar("T")
 
@@ -44,26 +51,32 @@ def _httpx() -> ModuleType:
 
 
 class Http:
-    """Asks over one lazily made client."""
+    """Asks over lazily made clients: one that proves certificates, and one for plain http, which has none."""
 
     def __init__(self) -> None:
-        self._client: httpx.Client | None = None
+        self._clients: dict[bool, httpx.Client] = {}
+
+    def load(self) -> None:
+        """Import what the first question would import (40 ms)."""
+        _httpx()
+        import httpcore  # noqa: F401  (httpx waits with it until its first client)
 
     def get(self, url: str, bearer: bytes | None) -> Answer:
         """The answer to a GET with this bearer token (None: without an Authorization header)."""
         httpx = _httpx()
-        if self._client is None:
-            self._client = httpx.Client(
+        is_plain = url.lower().startswith("http:")
+        if is_plain not in self._clients:
+            self._clients[is_plain] = httpx.Client(
                 trust_env=False,
                 follow_redirects=False,
                 timeout=ANSWER_WITHIN,
-                verify=url.startswith("https:"),  # loading the trust store for plain http costs 20 ms
+                verify=not is_plain,  # loading the trust store for plain http costs 20 ms
                 limits=httpx.Limits(max_keepalive_connections=0),
             )
         headers = {} if bearer is None else {"Authorization": b"Bearer " + bearer}
         deadline = time.monotonic() + ANSWER_WITHIN
         try:
-            with self._client.stream("GET", url, headers=headers) as answer:  # type: ignore[arg-type]
+            with self._clients[is_plain].stream("GET", url, headers=headers) as answer:  # type: ignore[arg-type]
                 body = b""
                 for piece in answer.iter_bytes():
                     body += piece
@@ -72,6 +85,97 @@ class Http:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Answer(None, fault=type(error).__name__)
         return Answer(answer.status_code, body)
+
+
+class Asking:
+    """Asks many at once, from within `network.at_once`; what bounds the time of a question is the caller's share."""
+
+    def __init__(self) -> None:
+        self._trust: ssl.SSLContext | None = None
+        _httpx()
+        import anyio._backends._asyncio  # noqa: F401  httpx imports these two with the first question;
+        import httpcore  # noqa: F401  0.2 s, which would be lost within the deadline
+
+    async def get(self, url: str, bearer: bytes | None) -> Answer:
+        """The answer to a GET with this bearer token, which is not sent in clear to a public address."""
+        httpx = _httpx()
+        try:
+            address = httpx.URL(url)
+            if address.scheme not in ("http", "https") or not address.host or (address.port or 0) > 65535:
+                return Answer(None, fault="not an address")
+            if bearer is None or address.scheme == "https":
+                return await self._asked(address, None, bearer)
+            # The look-up that was judged is the one that is used: a second one could lead elsewhere.
+            found = await addresses(address.host, address.port or 80)
+            if not all(is_near(each) for each in found):
+                return Answer(None, fault=IN_CLEAR)
+            answer = Answer(None, fault="no such host")
+            for each in found:
+                answer = await self._asked(address.copy_with(host=each), address.netloc, bearer)
+                if answer.status is not None:
+                    break
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+            return Answer(None, fault=said(error))
+        return answer
+
+    async def _asked(self, address: httpx.URL, host: bytes | None, bearer: bytes | None) -> Answer:
+        httpx = _httpx()
+        headers = {"Accept-Encoding": "identity"}  # so that what is read is what was sent, and no more
+        headers |= {} if host is None else {"Host": host.decode()}
+        shown: dict[str, str | bytes] = (
+            {**headers} if bearer is None else {**headers, "Authorization": b"Bearer " + bearer}
+        )
+        if address.scheme == "https" and self._trust is None:
+            self._trust = httpx.create_ssl_context(trust_env=False)
+        client = httpx.AsyncClient(
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,
+            verify=self._trust or False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+        body = bytearray()
+        try:
+            async with client, client.stream("GET", address, headers=shown) as answer:
+                async for piece in answer.aiter_raw():
+                    body += piece
+                    if len(body) > MUCH:
+                        break
+        except (httpx.HTTPError, OSError) as error:
+            return Answer(None, fault=said(error))
+        return Answer(answer.status_code, bytes(body))
+
+
+def said(error: BaseException) -> str:
+    """What went wrong, in our words; those of the other side may hold anything."""
+    import socket
+    import ssl
+
+    words: tuple[tuple[type[BaseException], str], ...] = (
+        (ssl.SSLCertVerificationError, "its certificate cannot be verified"),
+        (ssl.SSLError, "it does not speak TLS"),
+        (ConnectionRefusedError, "connection refused"),
+        (socket.gaierror, "no such host"),
+        (UnicodeError, "no such host"),
+        (FileNotFoundError, "no such socket"),
+        (PermissionError, "permission denied"),
+        (ConnectionError, "the connection was cut"),
+        (TimeoutError, "no answer"),
+    )
+    found = list(_causes(error))
+    return next((text for kind, text in words if any(isinstance(each, kind) for each in found)), type(error).__name__)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and all that it came from."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from _causes(each)
+        error = error.__cause__ or error.__context__
 
 
 def poll(

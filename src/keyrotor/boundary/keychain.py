@@ -17,12 +17,12 @@ from keyrotor.errors import PlaceError, PlaybookError, RefusedError
 
 SERVICE = "keyrotor"
 _USER = "fingerprint-key"
-_FILE = "fingerprint.key"
+FILE = "fingerprint.key"
 
 
 def fingerprint_key(state: Path, fresh: bytes) -> bytes:
     """The key that fingerprints are made with; `fresh` becomes it where there is none yet. Raises PlaceError."""
-    path = state / _FILE
+    path = state / FILE
     if files.exists(path):
         files.clear_leftover(path)
     if known := known_fingerprint_key(state):
@@ -34,8 +34,19 @@ def fingerprint_key(state: Path, fresh: bytes) -> bytes:
 
 def known_fingerprint_key(state: Path) -> bytes | None:
     """The key that fingerprints are made with, if there is one. Writes nothing. Raises PlaceError."""
-    path = state / _FILE
+    path = state / FILE
     return _key_in(path) if files.exists(path) else _from_keyring()
+
+
+def answering() -> str:
+    """The name of the keyring that answers here; "" where there is none. Asks for nothing in it."""
+    import keyring
+
+    with contextlib.suppress(Exception):  # as below
+        chosen = keyring.get_keyring()
+        module = type(chosen).__module__
+        return "" if module.endswith((".fail", ".null")) else str(chosen.name)
+    return ""
 
 
 def identity(source: str) -> Identity | None:

@@ -49,9 +49,16 @@ def is_blank(secret: Secret) -> bool:
 
 def fingerprint(key: bytes, secret: Secret) -> str:
     """A keyed name for a value: `sk-…`, if it begins so, and 12 hex digits that are worth nothing without the key."""
-    value = unseal(secret)
-    prefix = "sk-…" if value.startswith(b"sk-") else "…"
-    return prefix + hmac.new(key, value, hashlib.sha256).hexdigest()[:12]
+    return _prefix(secret) + hmac.new(key, unseal(secret), hashlib.sha256).hexdigest()[:12]
+
+
+def masked(secret: Secret, word: str) -> str:
+    """A value shown by a word in its stead."""
+    return f"{_prefix(secret)}({word})"
+
+
+def _prefix(secret: Secret) -> str:
+    return "sk-…" if unseal(secret).startswith(b"sk-") else "…"
 
 
 def key_name(key: bytes) -> str:

@@ -58,8 +58,8 @@ class Sops:
         self._env |= {"SOPS_DISABLE_VERSION_CHECK": "1", "SOPS_EDITOR": "false", "EDITOR": "false"}
         self._env |= identity.variables if identity else {}
 
-    def want_version(self) -> None:
-        """Raises RefusedError without a sops that can read a value from stdin. Asks the network nothing.
+    def want_version(self) -> str:
+        """Its version. Raises RefusedError without a sops that can read a value from stdin. Asks the network nothing.
 
         It comes before any other call: an old sops takes `set` for the name of a file to edit.
         """
@@ -72,9 +72,10 @@ class Sops:
         if found is None:
             raise RefusedError(f"cannot use {self._program}: it does not say which version it is", hint=hint)
         version = tuple(int(part) for part in found.groups())
+        said = ".".join(map(str, version))
         if version < OLDEST:
-            said = ".".join(map(str, version))
             raise RefusedError(f"cannot use sops {said}: `sops set` must read the value from stdin", hint=hint)
+        return said
 
     def decrypt(self, path: Path, cwd: Path, called: Path | None = None) -> dict[str, Secret]:
         """Every value in the file, verbatim. Raises PlaceError in our own words; `called` is its name in them."""

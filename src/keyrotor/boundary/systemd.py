@@ -1,4 +1,4 @@
-"""systemctl and journalctl: a unit as it is now, its restart, its last words.
+"""systemctl, journalctl and loginctl: a unit as it is now, its restart, its last words, its user's linger.
 
 Facts (lab.md, litellm.md 8, peers.md M14–M19): `restart` alone reads EnvironmentFile again and returns
 seconds before the service answers; a unit that restarts in a loop says `active`, so its MainPID and
@@ -11,48 +11,17 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keyrotor.boundary.plaintext import redacted
 from keyrotor.boundary.process import Processes, environment
+from keyrotor.boundary.unit_text import SHOWN, TIMER_SHOWN, Timer, Unit, parsed, parsed_timer
 from keyrotor.errors import PlaceError
 from keyrotor.secret import Pair
 
-_SHOWN = (
-    *("Id", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts", "InvocationID"),
-    *("TimeoutStopUSec", "TriggeredBy", "FragmentPath"),
-)
 FRESH = 0.25  # seconds
-_SPAN = {"y": 31557600.0, "month": 2629800.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
-_SPAN |= {"ms": 1e-3, "us": 1e-6}
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One look at a unit."""
-
-    name: str
-    load: str
-    active: str
-    sub: str
-    result: str
-    pid: int
-    restarts: int
-    invocation: str
-    stop_timeout: float  # seconds; inf for `infinity`
-    sockets: tuple[str, ...]
-    fragment: str
-
-    @property
-    def is_active(self) -> bool:
-        return self.active == "active" and self.pid > 0
-
-    @property
-    def life(self) -> tuple[int, int, str]:
-        """What changes when the unit dies and comes back, whatever it says of itself meanwhile."""
-        return (self.pid, self.restarts, self.invocation)
+LOGIN_WITHIN = 5.0  # seconds; loginctl answers after some ms, and one that hangs must not keep an audit
 
 
 class Systemd:
@@ -60,14 +29,18 @@ class Systemd:
 
     def __init__(self, processes: Processes, env: Mapping[str, str], scope: str) -> None:
         self._processes = processes
-        self._env = with_runtime_dir(environment(env)) if scope == "user" else environment(env)
+        named = {**environment(env), "TZ": "UTC"}  # the zone that unit_text reads moments in
+        self._env = with_runtime_dir(named) if scope == "user" else named
         self._scope = scope
         self._seen: dict[str, tuple[float, Unit]] = {}
         self._restarted: dict[str, tuple[int, float]] = {}  # the size of the log file then, and the time
 
     def command(self, verb: str, unit: str, *options: str) -> list[str]:
         """The argv for one verb on one unit."""
-        return ["systemctl", f"--{self._scope}", "--no-ask-password", *options, verb, "--", unit]
+        return self._command(verb, [unit], options)
+
+    def _command(self, verb: str, units: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+        return ["systemctl", f"--{self._scope}", "--no-ask-password", *options, verb, "--", *units]
 
     @property
     def needs_root(self) -> bool:
@@ -76,7 +49,7 @@ class Systemd:
 
     def show(self, unit: str) -> Unit:
         """The unit as it is now. Raises PlaceError without a bus; an unknown unit is `not-found`, no error."""
-        out = self._run(self.command("show", unit, f"--property={','.join(_SHOWN)}"))
+        out = self._run(self.command("show", unit, f"--property={','.join(SHOWN)}"))
         found = parsed(unit, out.decode(errors="replace"))
         self._seen[unit] = (time.monotonic(), found)
         return found
@@ -85,6 +58,25 @@ class Systemd:
         """The last look at the unit if it is fresh: preflight asks three times within a moment (20 ms each)."""
         at, found = self._seen.get(unit, (0.0, None))
         return found if found and time.monotonic() - at < FRESH else self.show(unit)
+
+    def timers(self, names: Sequence[str]) -> list[Timer]:
+        """These timers, or the services they wake, as they are now; one call for all of them. Raises PlaceError."""
+        out = self._run(self._command("show", names, [f"--property={','.join(TIMER_SHOWN)}"]))
+        blocks = out.decode(errors="replace").split("\n\n")
+        return [parsed_timer(name, block) for name, block in zip(names, blocks, strict=False)]
+
+    def lingers(self) -> bool | None:
+        """Whether the manager outlives its user's last logout; None where that is not for logind to say, or unknown.
+
+        logind keeps the user's manager in /run/user/UID and no other.
+        """
+        if self._scope != "user" or self._env.get("XDG_RUNTIME_DIR", "").rstrip("/") != own_runtime_dir():
+            return None
+        argv = ["loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value"]
+        with contextlib.suppress(PlaceError):
+            done = self._processes.run(argv, env=self._env, within=LOGIN_WITHIN)
+            return {b"yes": True, b"no": False}.get(done.out.strip()) if done.code == 0 else None
+        return None
 
     def restart(self, unit: str, within: float) -> None:
         """Stop and start; returns when systemd calls it started, which is before the service answers."""
@@ -129,41 +121,20 @@ class Systemd:
                 f"cannot reach systemd --{self._scope}: there is no bus in this environment",
                 hint=f"export XDG_RUNTIME_DIR=/run/user/{os.getuid()}  (and `loginctl enable-linger` for timers)",
             )
-        raise PlaceError(f"cannot {argv[-3]} {argv[-1]}: {why}")
+        verb = argv.index("--") - 1
+        raise PlaceError(f"cannot {argv[verb]} {' '.join(argv[verb + 2 :])}: {why}")
 
 
 def with_runtime_dir(env: dict[str, str]) -> dict[str, str]:
     """XDG_RUNTIME_DIR wins; cron, su and some ssh logins lack it, where the uid's own folder is meant."""
-    own = f"/run/user/{os.getuid()}"
+    own = own_runtime_dir()
     if "XDG_RUNTIME_DIR" in env or not os.path.isdir(own):
         return env
     return {**env, "XDG_RUNTIME_DIR": own}
 
 
-def parsed(name: str, shown: str) -> Unit:
-    """`systemctl show` output as a Unit."""
-    said = dict(line.partition("=")[::2] for line in shown.splitlines())
-    return Unit(
-        name=name,
-        load=said.get("LoadState", ""),
-        active=said.get("ActiveState", ""),
-        sub=said.get("SubState", ""),
-        result=said.get("Result", ""),
-        pid=int(said.get("MainPID") or 0),
-        restarts=int(said.get("NRestarts") or 0),
-        invocation=said.get("InvocationID", ""),
-        stop_timeout=seconds(said.get("TimeoutStopUSec", "")),
-        sockets=tuple(unit for unit in said.get("TriggeredBy", "").split() if unit.endswith(".socket")),
-        fragment=said.get("FragmentPath", ""),
-    )
-
-
-def seconds(span: str) -> float:
-    """systemd's `1min 30s` in seconds."""
-    if span == "infinity":
-        return float("inf")
-    parts: list[tuple[str, str]] = re.findall(r"([0-9.]+)([a-z]*)", span)
-    return sum(float(number) * _SPAN.get(unit, 1.0) for number, unit in parts)
+def own_runtime_dir() -> str:
+    return f"/run/user/{os.getuid()}"
 
 
 def _log_file(unit: Unit) -> Path | None:

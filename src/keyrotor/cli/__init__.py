@@ -11,8 +11,11 @@ import click
 from keyrotor import __version__
 from keyrotor.cli.auditing import audit
 from keyrotor.cli.demo import demo
+from keyrotor.cli.doctor import doctor
+from keyrotor.cli.healthcheck import healthcheck
 from keyrotor.cli.planning import plan
 from keyrotor.cli.record import log, status
+from keyrotor.cli.repair import repair
 from keyrotor.cli.running import abandon, forget, resume, rollback, rotate
 from keyrotor.cli.shell import Commands
 
@@ -28,5 +31,5 @@ def main() -> None:
     """
 
 
-for command in (rotate, plan, resume, rollback, abandon, forget, status, log, audit, demo):
+for command in (rotate, plan, repair, resume, rollback, abandon, forget, status, log, audit, doctor, healthcheck, demo):
     main.add_command(command)

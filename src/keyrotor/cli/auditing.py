@@ -2,28 +2,82 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from keyrotor.cli.shell import json_option, print_json, real_world
-from keyrotor.errors import Exit
+from keyrotor.errors import Exit, PlaceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from keyrotor.core.audited import Audited
+    from keyrotor.core.findings import Severity
+    from keyrotor.ports import World
+
+LEVELS = ("low", "medium", "high", "never")
+_COLOURS = {"low": "cyan", "medium": "yellow", "high": "red"}
+
+
+def _path(_: click.Context, __: click.Parameter, given: str | None) -> Path | None:
+    from pathlib import Path
+
+    return Path(os.path.abspath(given)) if given else None
 
 
 @click.command()
 @click.argument("playbook", nargs=-1)
+@click.option(
+    "--fail-on",
+    type=click.Choice(LEVELS),
+    default="low",
+    show_default=True,
+    help="End with 10 only for what is as bad as this, or worse.",
+)
+@click.option("--prometheus", metavar="FILE", callback=_path, help="Write metrics for the textfile collector.")
 @json_option
-def audit(playbook: tuple[str, ...], as_json: bool) -> None:
-    """Look at every place that holds the key, and at what surrounds it. Touches nothing."""
-    from dataclasses import asdict
+def audit(playbook: tuple[str, ...], fail_on: str, prometheus: Path | None, as_json: bool) -> None:
+    """Look at every place that holds the key, and at what surrounds it. Touches nothing.
 
+    Without a PLAYBOOK: all of the project's, or the only one there is.
+    """
+    import gc
+
+    gc.disable()  # it ends soon: collecting on the way costs a tenth of the whole, most of it while modules are read
     from keyrotor import audit as auditing
+    from keyrotor import console, screen, verdicts
 
-    audited = auditing.audit(real_world(as_json, True), playbook)
-    findings = [finding for one in audited for finding in one.findings]
+    world = real_world(as_json, True)
+    audited = auditing.audit(world, playbook)
+    code = verdicts.exit_of(audited, fail_on)
+    failed = _published(world, prometheus, audited) if prometheus else ""
+    if failed:
+        screen.Plain(sys.stderr).say(f"keyrotor: {failed}")
+        code = Exit.FAILED
     if as_json:
-        print_json({"schema": 1, "findings": [asdict(finding) for finding in findings]})
+        print_json(verdicts.as_json(audited, code))
     else:
-        for finding in findings:
-            click.echo(f"{finding.severity}  {finding.place}: {finding.text}")
-    sys.exit(Exit.FINDINGS if findings else Exit.DONE)
+        out = screen.Plain(sys.stdout)
+        for line in verdicts.lines_of(audited, _paint):
+            out.say(line)
+    console.hang_up()
+    sys.exit(code)
+
+
+def _published(world: World, file: Path, audited: list[Audited]) -> str:
+    """Why the metrics could not be written; "" if they are."""
+    from keyrotor import metrics
+
+    try:
+        world.publish(file, metrics.text_of(audited))
+    except PlaceError as error:
+        return str(error)
+    return ""
+
+
+def _paint(severity: Severity, word: str) -> str:
+    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    return word if is_plain else click.style(word, fg=_COLOURS[severity], bold=True)

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from keyrotor.cli.shell import json_option, playbook_argument, print_json, real_world
 
+if TYPE_CHECKING:
+    from keyrotor.errors import RefusedError
+
 
 @click.command()
 @playbook_argument
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Save the plan, for `rotate --plan FILE`; replaces a saved plan and no other file.",
+)
 @json_option
-def plan(playbook: str | None, as_json: bool) -> None:
-    """Show what a rotation would do, after the same preflight. Touches nothing."""
-    from keyrotor import app, screen
+def plan(playbook: str | None, out: Path | None, as_json: bool) -> None:
+    """Show what a rotation would do, after the same preflight. Touches nothing but the FILE of --out."""
+    from keyrotor import outlook, preview, screen
 
     world = real_world(as_json, True)
-    book, ready, owed = app.plan_rotation(world, playbook)
+    seen = preview.preview(world, playbook, to_save=out is not None)
+    file = Path(os.path.abspath(world.folder / out.expanduser())) if out else None
+    if as_json and seen.refusal:
+        _refuse(seen.refusal, outlook.as_json(seen))
+    if not as_json:
+        shown = screen.Plain(sys.stdout)
+        for line in outlook.lines(seen, world.folder, world.env.get("HOME", "")):
+            shown.say(line)
+    if seen.refusal:
+        raise seen.refusal
+    if file and seen.saved:
+        preview.save(world, seen.saved, file)
     if as_json:
-        rows = [{"id": r.id, "kind": r.kind, "act": r.act, "label": r.label} for r in ready.rows]
-        print_json(
-            {"schema": 1, "playbook": book.name, "places": rows, "skipped": dict(ready.skipped), "owed": owed or None}
-        )
+        print_json(outlook.as_json(seen, file))
         return
-    out = screen.Plain(sys.stdout)
-    out.planned(book, ready.rows)
-    out.say(f"First run {owed} must be finished: keyrotor resume {owed}" if owed else "A rotation can run.")
-    out.say("Nothing was changed.")
+    for line in outlook.ending(seen, out if file else None):
+        shown.say(line)
+
+
+def _refuse(error: RefusedError, planned: dict[str, Any]) -> NoReturn:
+    """Ends as every refusal does, but with the plan in the one object."""
+    from keyrotor import console
+
+    failed = console.failed(error)
+    console.complain(failed, is_unchanged=True)
+    print_json({**console.as_json(failed), **planned})
+    sys.exit(error.exit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 @click.command()
 @playbook_argument
 @click.option("--dry-run", is_flag=True, help="Look at everything and change nothing (same as `plan`).")
+@click.option(
+    "--plan",
+    "saved",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Rotate by the plan that `plan --out FILE` saved, if everything is still as it was.",
+)
 @click.option("--if-due", is_flag=True, help="Rotate only if the playbook's `every` says that it is time.")
 @yes_option
 @click.option("--reason", default="", help="Why; goes into the record.")
@@ -36,11 +44,13 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def rotate(
-    ctx: click.Context, playbook: str | None, dry_run: bool, if_due: bool, yes: bool, reason: str, value_stdin: bool,
-    commit: bool, as_json: bool,
+    ctx: click.Context, playbook: str | None, dry_run: bool, saved: Path | None, if_due: bool, yes: bool, reason: str,
+    value_stdin: bool, commit: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Give every place of PLAYBOOK a new value, prove it, or put all of them back, proven."""
     if dry_run:
+        if saved:
+            raise UsageError("cannot rotate by a plan and change nothing: give --dry-run or --plan")
         ctx.invoke(plan, playbook=playbook, as_json=as_json)
         return
     want_consent(yes or (not value_stdin and is_interactive()), "keyrotor rotate --yes")
@@ -49,7 +59,8 @@ def rotate(
     from keyrotor import app
 
     world = real_world(as_json, yes)
-    end(app.rotate(world, playbook, app.Wish(if_due, commit, reason, value)), as_json)
+    file = world.folder / saved.expanduser() if saved else None
+    end(app.rotate(world, playbook, app.Wish(if_due, commit, reason, value, file)), as_json)
 
 
 @click.command()

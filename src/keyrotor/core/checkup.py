@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -28,6 +28,25 @@ class Line:
     said: str  # what was seen; never a value
     mend: str = ""  # the command to type, where it is ill
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that can be looked at, and is not touched."""
+
+    name: str
+    look: Callable[[], Line | str]  # says what was seen where it is well; raises an error of ours where it is ill
+    mend: str = ""  # where the error has no hint
+    needs: tuple[str, ...] = ()  # the lines without which there is nothing to look at
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a doctor saw in one environment."""
+
+    lines: tuple[Line, ...]
+    environment: Mapping[str, str]  # the variables that matter to a rotation; of a value only that there is one
+    state: str  # the folder of the record
 
 
 def exit_of(lines: Iterable[Line]) -> Exit:

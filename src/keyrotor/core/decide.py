@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyrotor.core.machine import Mark, Phase, Run, Step
-from keyrotor.core.model import Act, Holds, Outcome, Row, Value
+from keyrotor.core.model import Act, Holds, Outcome, Purpose, Row, Value
 from keyrotor.errors import JournalError
 
 
@@ -90,13 +90,15 @@ def _why(row: Row, mark: Mark) -> str:
 def _outcome(run: Run) -> Outcome:
     if run.goal is Value.OLD:
         return Outcome.ROLLED_BACK
-    return Outcome.OLD_ALIVE if any(mark.unproven for mark in run.marks.values()) else Outcome.ROTATED
+    if any(mark.unproven for mark in run.marks.values()):
+        return Outcome.OLD_ALIVE
+    return Outcome.REPAIRED if run.plan.purpose is Purpose.REPAIR else Outcome.ROTATED
 
 
 def may_turn_back(run: Run) -> bool:
     """Whether the run may turn back by itself: data in the plan, and how far the run has come."""
     barrier = run.marks.get(run.plan.no_return)
-    return run.goal is Value.NEW and not (barrier and barrier.has_begun)
+    return run.has_way_back and run.goal is Value.NEW and not (barrier and barrier.has_begun)
 
 
 def must_go_back(run: Run, row: Row, holds: Holds) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 CALENDAR = ("month", "week")
@@ -33,3 +34,28 @@ def is_due(every: str, last: datetime | None, now: datetime) -> bool:
     if every == "week":
         return now.isocalendar()[:2] > last.isocalendar()[:2]
     return (now - last).total_seconds() >= (seconds(every) or 0.0)
+
+
+def next_due(every: str, last: datetime, now: datetime, begin: Callable[[date], datetime]) -> datetime:
+    """From when on a key last rotated at `last` is due: `now` itself, where the last rotation lies in the future.
+
+    `begin` gives the moment at which a day begins in the zone whose calendar counts, for the zone's distance from
+    UTC may be another one by then.
+    """
+    if last > now and is_due(every, last, now):
+        return now
+    if every == "month":
+        return begin(date(last.year + last.month // 12, last.month % 12 + 1, 1))
+    if every == "week":
+        return begin(last.date() + timedelta(days=7 - last.weekday()))
+    return last + timedelta(seconds=seconds(every) or 0.0)
+
+
+def ago(span: timedelta) -> str:
+    """A length of time as a person says it."""
+    length = max(0, int(span.total_seconds()))
+    for unit, one in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if length >= one:
+            count = length // one
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{length} s"

@@ -1,67 +1,41 @@
 """What an audit can find: one catalogue, one row for each kind. Pure data.
 
-To add a finding: one row in `CATALOGUE`, one `found(...)` where it is seen, one test that seeds it. `text`, `why`
-and `mend` are what a person reads; `{words}` in braces are given by whoever finds it and never hold a value.
+To add a finding: one row in `CATALOGUE`, one `found(...)` where it is seen, one test that seeds it, one row in
+docs/reference/findings.md (`python tests/core/test_findings.py` makes that page). `text`, `why` and `mend` are what a
+person reads; `{words}` in braces are given by whoever finds it and never hold a value. A command in `mend` stands
+alone, or between two spaces, or after a colon and one space: the screen breaks its lines there and nowhere in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
+from keyrotor.core.kinds import Finding, Kind, Severity, typed
 
-class Severity(StrEnum):
-    """How much it matters. `low`: worth knowing; `medium`: will hurt one day; `high`: hurts now."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-
-    @property
-    def rank(self) -> int:
-        return list(Severity).index(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One row of the catalogue."""
-
-    id: str
-    severity: Severity
-    text: str  # what was found; the place stands before it
-    why: str  # why it matters
-    mend: str  # the command to type, or what to do
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was found at one place."""
-
-    id: str
-    severity: Severity
-    place: str  # what a person reads: a path, a unit, an address, a key's name
-    text: str
-    why: str
-    mend: str
+__all__ = ["CATALOGUE", "Finding", "Kind", "Severity", "found", "ordered"]
 
 
 def found(kind: str, place: str, **words: object) -> Finding:
     """The finding of that kind at that place. Raises KeyError for an unknown kind, or a word that is not given."""
     row = CATALOGUE[kind]
-    given = {"place": place, **words}
-    return Finding(kind, row.severity, place, *(text.format_map(given) for text in (row.text, row.why, row.mend)))
+    given: dict[str, object] = {"place": place, **words}
+    in_shell = given | {name: typed(str(given[name])) for name in ("place", "path") if name in given}
+    text, why, mend = row.text.format_map(given), row.why.format_map(given), row.mend.format_map(in_shell)
+    return Finding(kind, row.severity, place, text, why, mend)
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The worst first; within a severity in the order of the catalogue, then by place; each once."""
-    order = list(CATALOGUE)
-    return tuple(sorted(dict.fromkeys(findings), key=lambda one: (-one.severity.rank, order.index(one.id), one.place)))
+    """The worst first; within a severity in the order of the catalogue, then by place; each once, and each fault."""
+    order, every = list(CATALOGUE), tuple(dict.fromkeys(findings))
+    kinds = {one.id for one in every}
+    kept = (one for one in every if kinds.isdisjoint(CATALOGUE[one.id].outdone_by))
+    return tuple(sorted(kept, key=lambda one: (-one.severity.rank, order.index(one.id), one.place)))
 
 
 _LOW, _MEDIUM, _HIGH = Severity
 _REPAIR = "keyrotor repair {playbook}"
 _ROTATE = "keyrotor rotate {playbook}"
+_OWED = ("run-owed", "run-going")  # while a run is owed places may hold what they like, and nothing but it can help
 
 # fmt: off
 _ROWS = (
@@ -69,7 +43,11 @@ _ROWS = (
     Kind("run-owed", _HIGH,
          "run {run} is not finished ({state}, on the way to the {goal} key)",
          "until it is, places may hold different keys, and no other rotation can start",
-         "keyrotor resume {run}  (goes on)   or   keyrotor rollback {run}  (ends all old)"),
+         "keyrotor resume {run}  (goes on)   or   {back}"),
+    Kind("run-going", _LOW,
+         "run {run} is going on just now (process {pid})",
+         "places change while they are looked at: what else is found may be over in a moment",
+         "keyrotor audit {playbook}  (again, once it has ended)"),
     Kind("old-key-alive", _HIGH,
          "run {run} ended without proof that the old key is dead",
          "whoever has the old key may still get in",
@@ -81,7 +59,8 @@ _ROWS = (
     Kind("record-unreadable", _HIGH,
          "the record cannot be read: {reason}",
          "unfinished runs and former keys are not known",
-         "{hint}"),
+         "{hint}",
+         outdone_by=("record-broken",)),
     Kind("key-revived", _HIGH,
          "its {key} is a former value ({fingerprint}), which run {run} had replaced",
          "a dead, perhaps leaked key would come back to life: a stale checkout, or an editor that was left open",
@@ -90,26 +69,28 @@ _ROWS = (
     Kind("key-overdue", _MEDIUM,
          "its {key} is {age} old; the playbook says every {every}",
          "the longer a key lives, the more copies of it there are",
-         _ROTATE),
+         _ROTATE,
+         outdone_by=("clock-set-back",)),
     Kind("key-changed-by-hand", _LOW,
          "its {key} is not the value that run {run} put there",
          "nobody has proven that the value before it is dead",
-         _ROTATE),
+         _ROTATE,
+         outdone_by=_OWED),
     Kind("clock-set-back", _MEDIUM,
-         "the record's last entry is {ahead} in the future",
-         "a clock was set back, or ran ahead when the key was rotated; the key counts as due",
+         "it is {ahead} ahead of the clock",
+         "the clock was set back, or ran ahead when that was recorded; ages that are reckoned from it are wrong",
          "timedatectl  (mend the clock, then: keyrotor rotate {playbook})"),
     Kind("clock-jumped", _LOW,
          "entry {entry} of the record was written {by} before the entry it follows",
          "the clock was wrong at one of the two; ages that are reckoned from it are too",
-         "timedatectl  (is the clock synchronised?)"),
+         "timedatectl  (is the clock synchronised?), then: " + _ROTATE),
     Kind("state-readable", _MEDIUM,
          "others may look into it (mode {mode})",
          "it holds the key of all fingerprints, and the former value's ciphertext",
          "chmod -R go-rwx {path}"),
     # -- the value itself
     Kind("key-weak", _HIGH,
-         "its {key} is short or made of few different characters",
+         "its {key} is short, made of few different characters, or like an example that many keep",
          "it can be guessed",
          _ROTATE),
     Kind("key-alphabet", _MEDIUM,
@@ -123,7 +104,8 @@ _ROWS = (
     Kind("salt-absent", _LOW,
          "it has no LITELLM_SALT_KEY",
          "once a database is added, the master key will also encrypt what is stored there",
-         "sops edit {place}  (add LITELLM_SALT_KEY now, while nothing is encrypted)"),
+         "sops edit {place}  (add LITELLM_SALT_KEY now, while nothing is encrypted)",
+         outdone_by=("salt-missing",)),
     Kind("salt-empty", _HIGH,
          "its LITELLM_SALT_KEY is empty",
          "LiteLLM does not take that for unset: it encrypts with a key that everybody knows",
@@ -140,13 +122,15 @@ _ROWS = (
     Kind("drift-other", _HIGH,
          "does not hold the present {key}",
          "it is locked out, or, if it is the gateway, another key is alive",
-         _REPAIR),
+         "{mend}",
+         outdone_by=("key-revived", *_OWED)),
     Kind("drift-absent", _HIGH,
          "is absent",
          "what reads it has no key, or an old one",
-         _REPAIR),
+         "{mend}",
+         outdone_by=_OWED),
     Kind("value-unknown", _LOW,
-         "cannot be told whether it holds the present {key}",
+         "it cannot be told whether this holds the present {key}",
          "a rotation will put the key there, but an audit cannot see whether it stays",
          "{hint}"),
     Kind("not-decrypted", _HIGH,
@@ -161,7 +145,7 @@ _ROWS = (
     Kind("recipients-differ", _MEDIUM,
          "its recipients are not those of {rules}: {difference}",
          "somebody who should read it cannot, or somebody who should no longer can",
-         "sops updatekeys {place}  (then rotate: who could read it has seen the value)"),
+         "cd {project} && sops updatekeys {place}  (then rotate: who could read it has seen the value)"),
     Kind("file-uncommitted", _LOW,
          "is changed and not committed",
          "another checkout, and the backup, have the former key",
@@ -169,11 +153,11 @@ _ROWS = (
     Kind("file-untracked", _LOW,
          "lies in a git repository that does not track it",
          "there is no history of it, and no other copy",
-         "git add {place}"),
+         "git -C {folder} add -- {name}"),
     Kind("file-conflict", _HIGH,
          "is in a git merge conflict",
          "sops cannot read it, and a textual merge breaks its checksum",
-         "git checkout --ours -- {place}  (or --theirs), then set the other's edit again with sops"),
+         "{hint}"),
     Kind("twin-beside", _HIGH,
          "holds {key} in clear, beside the encrypted file",
          "a backup, an editor or a commit will take it along",
@@ -181,7 +165,7 @@ _ROWS = (
     Kind("twin-tracked", _HIGH,
          "holds {key} in clear, and git tracks it",
          "whoever can read the repository has the key",
-         "git rm --cached {place}  (then: keyrotor rotate {playbook}; the history keeps it)"),
+         "git -C {folder} rm --cached -- {name}  (then: " + _ROTATE + "; the history keeps it)"),
     # -- env files and clients
     Kind("readable", _HIGH,
          "holds {key} and is readable by others (mode {mode})",
@@ -201,7 +185,7 @@ _ROWS = (
          "if the file is missing it starts without a key, in silence",
          "systemctl --{scope} edit --full {place}  (take the `-` away)"),
     Kind("unit-overridden", _HIGH,
-         "takes {key} from {path}, which is read after the env file",
+         "does not take {key} from the env file: {path} comes after it",
          "a rotation writes the one and the gateway runs with the other",
          "take {key} out of {path}, then: systemctl --{scope} restart {place}"),
     Kind("unit-literal", _HIGH,
@@ -229,7 +213,7 @@ _ROWS = (
          "the key is not rotated when it is due, and nobody was told",
          "systemctl --{scope} status {service}   and   keyrotor status"),
     Kind("timer-silent", _MEDIUM,
-         "is started since {since} and has never fired",
+         "is started since {since} and {how}",
          "nobody rotates the key when it is due",
          "systemctl --{scope} list-timers {place}"),
     # -- the gateway
@@ -240,7 +224,8 @@ _ROWS = (
     Kind("gateway-refuses", _HIGH,
          "refuses the present {key}",
          "every client is locked out, or another key is alive",
-         _REPAIR),
+         _REPAIR,
+         outdone_by=("key-revived", *_OWED)),
     Kind("gateway-silent", _HIGH,
          "gives no clear answer to the present {key} ({answer})",
          "nobody can use it, and no rotation can be proven",

@@ -34,7 +34,8 @@ def lineage(runs: Iterable[Run], source: Source, fingerprint_key: str) -> Lineag
         left = _LEFT[run.outcome]
         present, last = run.plan.fingerprints[left], run.plan.run
         replaced = run.plan.fingerprints[left.other]
-        formers[replaced] = run.plan.run
+        if replaced:
+            formers.setdefault(replaced, run.plan.run)
         formers.pop(present, None)
         if run.plan.no_return and left is Value.NEW:
             leaked.add(replaced)
@@ -45,5 +46,6 @@ def lineage(runs: Iterable[Run], source: Source, fingerprint_key: str) -> Lineag
 _LEFT: Mapping[Outcome | None, Value] = {
     Outcome.ROTATED: Value.NEW,
     Outcome.OLD_ALIVE: Value.NEW,
+    Outcome.REPAIRED: Value.NEW,
     Outcome.ROLLED_BACK: Value.OLD,
 }

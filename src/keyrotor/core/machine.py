@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from keyrotor.core.model import Act, Holds, Outcome, Plan, Row, Value
+from keyrotor.core.model import Act, Holds, Outcome, Plan, Purpose, Row, Value
 from keyrotor.errors import JournalError
 
 
@@ -188,6 +188,16 @@ class Run:
     @property
     def is_owed(self) -> bool:
         return self.phase in (Phase.FORWARD, Phase.BACK, Phase.SETTLED)
+
+    @property
+    def has_way_back(self) -> bool:
+        """Whether there is one old value that every place held before. A repair has none."""
+        return self.plan.purpose is Purpose.ROTATE
+
+    @property
+    def has_rotated(self) -> bool:
+        """Whether the key's age is reckoned from this run."""
+        return self.has_way_back and self.outcome in (Outcome.ROTATED, Outcome.OLD_ALIVE)
 
 
 def fold(events: Iterable[Event]) -> Run:

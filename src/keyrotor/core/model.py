@@ -67,10 +67,18 @@ class Act(StrEnum):
         return self in (Act.ADMIT, Act.RETIRE)
 
 
+class Purpose(StrEnum):
+    """What a run is for."""
+
+    ROTATE = "rotate"  # a new value everywhere, or the old one back
+    REPAIR = "repair"  # the present value where something else stands; there is no way back, for that is a mixture
+
+
 class Outcome(StrEnum):
     """How a command about a run ended."""
 
     ROTATED = "rotated"
+    REPAIRED = "repaired"
     NOT_DUE = "not-due"
     NOTHING_CHANGED = "nothing-changed"
     REFUSED = "refused"
@@ -152,6 +160,7 @@ class Plan:
     reason: str = ""
     public: str = ""  # the public half of a generated key pair
     keep: float = 7 * 86400.0  # seconds, as in the playbook
+    purpose: Purpose = Purpose.ROTATE
     no_return: str = ""  # id of the row whose `moving` ends turning back by itself (an incident's unit)
 
     def row(self, row_id: str) -> Row:

@@ -20,11 +20,12 @@ from keyrotor.core.machine import (
     Step,
     TurnedBack,
 )
-from keyrotor.core.model import ALREADY, Act, Outcome, Row, Value
+from keyrotor.core.model import ALREADY, Act, Outcome, Purpose, Row, Value
 from keyrotor.errors import Exit
 
 EXITS: Mapping[Outcome, Exit] = {
     Outcome.ROTATED: Exit.DONE,
+    Outcome.REPAIRED: Exit.DONE,
     Outcome.NOT_DUE: Exit.DONE,
     Outcome.NOTHING_CHANGED: Exit.FAILED,
     Outcome.REFUSED: Exit.REFUSED,
@@ -67,6 +68,7 @@ class Report:
     tasks: Mapping[str, str] = field(default_factory=dict)
     public: str = ""
     goal: Value = Value.NEW
+    purpose: Purpose = Purpose.ROTATE
     notes: tuple[str, ...] = ()  # what a person should know or do besides
 
 
@@ -88,6 +90,7 @@ def of_run(run: Run, events: Iterable[Timed], outcome: Outcome, reason: str, not
         tasks=run.tasks,
         public=run.plan.public,
         goal=run.goal,
+        purpose=run.plan.purpose,
         notes=tuple(notes),
     )
 

@@ -69,6 +69,17 @@ def render(values: Mapping[str, bytes]) -> bytes:
     return b"".join(b"%b=%b\n" % (name.encode(), value) for name, value in values.items())
 
 
+def with_line(data: bytes, name: str, value: bytes) -> bytes:
+    """The file with one more assignment at its end, in its own line ends; proven to differ in nothing else."""
+    newline = b"\r\n" if b"\r\n" in data else b"\n"
+    whole = data if not data or data.endswith(b"\n") else data + newline
+    result = whole + render({name: value}).replace(b"\n", newline)
+    before, after = read(data), read(result)
+    if after[:-1] != before or (after[-1].key, after[-1].text) != (name, value):
+        raise fault("a line cannot be added", data, len(data))
+    return result
+
+
 def _fault(data: bytes, at: int) -> FormatError:
     """Why this line is none of the three kinds, at the byte where that shows."""
     beginning = _BEGINNING.match(data, at)

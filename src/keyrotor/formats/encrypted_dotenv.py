@@ -109,6 +109,13 @@ def others_changed(before: bytes, after: bytes, key: str) -> list[str]:
     return sorted(names)
 
 
+def changing(data: bytes, key: str) -> list[tuple[int, str]]:
+    """The lines that `sops set` writes anew for this key, counted from 1, and their names."""
+    free = {key, "sops_lastmodified", "sops_mac"}
+    named = enumerate((line.key.decode(errors="replace") if line.key else "" for line in lines(data)), 1)
+    return [(at, name) for at, name in named if name in free]
+
+
 def _kept(parsed: list[Line], key: bytes) -> list[Line]:
     free = (key, b"sops_mac", b"sops_lastmodified")
     kept = (line for line in parsed if line.raw and line.key not in free)

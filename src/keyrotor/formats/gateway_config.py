@@ -53,20 +53,25 @@ class GatewayConfig:
 UNKNOWN = GatewayConfig(None, frozenset(), has_database=False, lets_everyone_in=False)  # no config file is named
 
 
-def read(data: bytes) -> GatewayConfig:
-    """Raises FormatError, naming line and column."""
+def tree(data: bytes) -> Any:
+    """What the file says, anchors and merge keys resolved. Raises FormatError, naming line and column."""
     from ruamel.yaml import YAML  # 35 ms
     from ruamel.yaml.error import YAMLError
 
     try:
-        tree = YAML(typ="safe", pure=True).load(BytesIO(data))
+        return YAML(typ="safe", pure=True).load(BytesIO(data))
     except RecursionError:
         raise FormatError("nested too deep", 1, 1) from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise FormatError("not YAML", (mark.line + 1) if mark else 1, (mark.column + 1) if mark else 1) from None
-    general = _table(tree, "general_settings")
-    sets = frozenset(map(str, _table(tree, "environment_variables")))
+
+
+def read(data: bytes) -> GatewayConfig:
+    """Raises FormatError, naming line and column."""
+    found = tree(data)
+    general = _table(found, "general_settings")
+    sets = frozenset(map(str, _table(found, "environment_variables")))
     return GatewayConfig(
         master_key=general.get("master_key"),
         sets_environment=sets,
@@ -75,6 +80,6 @@ def read(data: bytes) -> GatewayConfig:
     )
 
 
-def _table(tree: Any, name: str) -> Mapping[str, Any]:
-    found = tree.get(name) if isinstance(tree, dict) else None
+def _table(whole: Any, name: str) -> Mapping[str, Any]:
+    found = whole.get(name) if isinstance(whole, dict) else None
     return found if isinstance(found, dict) else {}

@@ -99,9 +99,14 @@ def references(leaves: Sequence[Leaf], name: str) -> bool:
 
 def fault(why: str, data: bytes, at: int) -> FormatError:
     """The error that points at a byte, in the lines and columns an editor shows."""
+    return FormatError(why, *position(data, at))
+
+
+def position(data: bytes, at: int) -> tuple[int, int]:
+    """The line and the column of a byte, as an editor shows them."""
     before = data[:at].removeprefix(BOM)
     line = before.rpartition(b"\n")[2]
-    return FormatError(why, before.count(b"\n") + 1, len(line.decode(errors="replace")) + 1)
+    return before.count(b"\n") + 1, len(line.decode(errors="replace")) + 1
 
 
 def check_utf8(data: bytes) -> None:

@@ -1,12 +1,17 @@
-"""Who holds what: every place that holds neither the present value nor a reference to it."""
+"""Who holds what: every place that holds neither the present value nor a reference to it.
+
+What each holds was asked before; here the places say what else stands there, and it is compared with all former values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from keyrotor.core.findings import Finding
-from keyrotor.core.model import Row
+from keyrotor.boundary import files
+from keyrotor.core.findings import Finding, found
+from keyrotor.core.model import Act, Holds, Row
 from keyrotor.ports import Place, Seen
 
 
@@ -15,5 +20,50 @@ class Holders:
     rows: Sequence[Row]  # those that hold a value; a door only answers
     places: Mapping[str, Place]
 
-    def findings(self, seen: Seen) -> Iterable[Finding]:
-        return ()
+    def findings(self, seen: Seen) -> Iterator[Finding]:
+        for row in self.rows:
+            if row.id in seen.holds:
+                yield from self._of(row, seen.holds[row.id], seen)
+
+    def _of(self, row: Row, holds: Holds, seen: Seen) -> Iterator[Finding]:
+        place, words = self.places[row.id], {"key": seen.book.source.key, "playbook": seen.book.name}
+        formers = sorted({mark for secret in place.shows() if (mark := seen.former(secret))} if _knows(seen) else ())
+        for mark in formers:
+            yield found("drift-former", row.label, fingerprint=mark, **words)
+        if formers or holds in (Holds.OLD, Holds.REFERS) or (row.optional and holds is Holds.NEITHER):
+            return
+        if holds is Holds.UNKNOWN:
+            yield found("value-unknown", row.label, hint=self._hint(row, seen), **words)
+        elif row.act is Act.FILE and not files.exists(Path(row.options["path"])):
+            yield found("drift-absent", row.label, mend=_mend(row, _ABSENT, seen), **words)
+        else:
+            yield found("drift-other", row.label, mend=_mend(row, _OTHER, seen), **words)
+
+    def _hint(self, row: Row, seen: Seen) -> str:
+        """How to find out what the place holds."""
+        if row.act is Act.RESTART:
+            unit, scope = row.options["unit"], row.options["scope"]
+            variable = row.options.get("variable") or seen.book.source.key
+            return f"systemctl --{scope} status {unit}  (one that is down, or has no {variable}, holds nothing)"
+        if row.act is Act.COMMAND and not row.options.get("holds"):
+            return f"give place {row.id} a `holds` command, in {seen.book.path}"
+        if row.act is Act.COMMAND:
+            return f"mend the `holds` command of place {row.id}: it must end with 0 for yes, 1 for no"
+        why = self.places[row.id].check(seen.pair) if seen.pair else []
+        return f"mend the file: {why[0]}" if why else f"keyrotor plan {seen.book.name}"
+
+
+def _knows(seen: Seen) -> bool:
+    """Whether there is any former value to be found."""
+    return bool(seen.lineage.formers)
+
+
+# What a repair cannot put: it makes no file of a client's, and finds the place for a key only by a former one.
+_ABSENT = "start the client once, so that it makes {path}; or take the place out of {book}"
+_OTHER = "put the present {key} into {path} once: none there is known to be a former one"
+
+
+def _mend(row: Row, by_hand: str, seen: Seen) -> str:
+    if row.kind != "client-file":
+        return f"keyrotor repair {seen.book.name}"
+    return by_hand.format(path=row.options["path"], key=seen.book.source.key, book=seen.book.path)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyrotor.boundary import files, writable
-from keyrotor.boundary.plaintext import are_same, is_telling, unseal
+from keyrotor.boundary.plaintext import are_same, is_telling, redacted, unseal
 from keyrotor.core.model import ALREADY, NEVER, Holds, Value
+from keyrotor.core.preview import Change
 from keyrotor.errors import PlaceError, PlaybookError
 from keyrotor.formats import dotenv, json, splice
 from keyrotor.secret import Pair, Secret
@@ -39,7 +40,7 @@ class ClientFile:
             leaves = self._leaves(files.look(self.path).data)
         except PlaceError as error:
             return [str(error)]
-        if not self._tokens(leaves, pair.old, pair):
+        if not any(self._tokens(leaves, secret, pair) for secret in pair.others(Value.NEW)):
             return []
         if not splice.SAFE.fullmatch(unseal(pair.old)):
             return [f"cannot write {self.path}: the present value has characters that must be quoted to be put back"]
@@ -52,8 +53,8 @@ class ClientFile:
             leaves = self._leaves(files.look(self.path).data)
         except PlaceError:
             return Holds.UNKNOWN if files.exists(self.path) else Holds.NEITHER
-        old, new = (bool(self._tokens(leaves, secret, pair)) for secret in (pair.old, pair.new))
-        found = Holds.seen(old=old, new=new)
+        old = any(self._tokens(leaves, secret, pair) for secret in pair.others(Value.NEW))
+        found = Holds.seen(old=old, new=bool(self._tokens(leaves, pair.new, pair)))
         return Holds.REFERS if found is Holds.NEITHER and splice.references(leaves, self.key) else found
 
     def put(self, goal: Value, pair: Pair) -> str:
@@ -74,6 +75,27 @@ class ClientFile:
         words = {word for leaf in leaves if leaf.key not in NEVER for word in splice.words(leaf)}
         return [secret for secret in map(Secret, sorted(words)) if is_telling(secret)]
 
+    def changes(self, pair: Pair) -> list[Change]:
+        data = files.look(self.path).data
+        self._spliced(data, Value.NEW, pair)  # a splice that would be refused is found here
+        leaves = self._leaves(data)
+        tokens = [token for one in pair.others(Value.NEW) for token in self._tokens(leaves, one, pair)]
+        changes = [self._change(token, data, pair) for token in sorted(tokens, key=lambda token: token.start)]
+        if left := splice.raw_hits(data, leaves, unseal(pair.old)):
+            changes.append(Change(text=f"{left} more in comments or names, left as they are", by_hand=True))
+        if self.format == "dotenv":
+            later = "a program that has read it keeps the old key until it is started again"
+            changes.append(Change(text=later, by_hand=True))
+        return changes
+
+    def inputs(self) -> list[Path]:
+        return [self.path]
+
+    def _change(self, token: splice.Token, data: bytes, pair: Pair) -> Change:
+        path = redacted(token.leaf.path.encode(), pair).decode(errors="replace")
+        at = splice.position(data, token.start)
+        return Change(path, *at, token.start, token.end, len(unseal(pair.new)))
+
     def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
         try:
             return READERS[self.format](data)
@@ -82,12 +104,14 @@ class ClientFile:
 
     def _tokens(self, leaves: Sequence[splice.Leaf], secret: Secret, pair: Pair) -> tuple[splice.Token, ...]:
         """Where the value stands, but for keys that merely hold the same: a salt, another of the file's secrets."""
+        if pair.stale and not is_telling(secret):
+            return ()  # a repair meets values that are no keys at all, such as `none`, which stand everywhere
         others = NEVER.keys() | {key for key, sibling in pair.siblings.items() if are_same(sibling, secret)}
         return splice.tokens([leaf for leaf in leaves if leaf.key not in others], unseal(secret))
 
     def _spliced(self, data: bytes, goal: Value, pair: Pair) -> bytes:
-        leaves, stale = self._leaves(data), (pair[goal.other], *pair.stale)
-        tokens = [token for one in stale for token in self._tokens(leaves, one, pair)]
+        leaves = self._leaves(data)
+        tokens = [token for one in pair.others(goal) for token in self._tokens(leaves, one, pair)]
         return splice.replace(READERS[self.format], data, tokens, unseal(pair[goal]))
 
     def _left(self, stale: Secret) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from keyrotor.boundary.plaintext import unseal
 from keyrotor.boundary.process import Done, Processes, environment, found
 from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.core.preview import Change
 from keyrotor.errors import PlaceError
 from keyrotor.secret import Pair, Secret
 
@@ -57,6 +58,13 @@ class Command:
 
     def shows(self) -> list[Secret]:
         return []
+
+    def changes(self, pair: Pair) -> list[Change]:
+        return [Change(text=f"runs {self.argv[0]} with the new value on its stdin; what that changes it alone knows")]
+
+    def inputs(self) -> list[Path]:
+        programs = [found(argv[0], self.env, self.project) for argv in (self.argv, self.holds_argv) if argv]
+        return [Path(program) for program in programs if program]
 
     def _run(self, argv: Sequence[str], value: Value, pair: Pair) -> Done:
         env = {**environment(self.env), "KEYROTOR_PLACE": self.id, "KEYROTOR_VALUE": value}

@@ -13,6 +13,7 @@ from pathlib import Path
 from keyrotor.boundary import files, writable
 from keyrotor.boundary.plaintext import is_same, unseal
 from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.core.preview import Change
 from keyrotor.errors import PlaceError
 from keyrotor.formats import dotenv, splice
 from keyrotor.secret import Pair, Secret
@@ -50,15 +51,15 @@ class EnvFile:
             texts = [leaf.text for leaf in self._leaves(files.look(self.path).data) if leaf.key == self.key]
         except PlaceError:
             return Holds.UNKNOWN
-        old, new = ([is_same(secret, text) for text in texts] for secret in (pair.old, pair.new))
+        old = [any(is_same(secret, text) for secret in pair.others(Value.NEW)) for text in texts]
+        new = [is_same(pair.new, text) for text in texts]
         if not all(a or b for a, b in zip(old, new, strict=True)):
             return Holds.NEITHER
         return Holds.seen(old=any(old), new=any(new))
 
     def put(self, goal: Value, pair: Pair) -> str:
         if files.exists(self.path):
-            stale = (pair[goal.other], *pair.stale)
-            wrote = files.update(self.path, lambda data: self._spliced(data, stale, pair[goal]))
+            wrote = files.update(self.path, lambda data: self._spliced(data, pair.others(goal), pair[goal]))
         else:
             wrote = self._render(goal, pair)
         if self.holds(pair) is not Holds(goal):
@@ -71,6 +72,23 @@ class EnvFile:
         except PlaceError:
             return []
 
+    def changes(self, pair: Pair) -> list[Change]:
+        if not files.exists(self.path):
+            return [Change(text=f"made anew, mode 0600, with {', '.join(self._rendered(pair.new, pair))}")]
+        data = files.look(self.path).data
+        self._spliced(data, pair.others(Value.NEW), pair.new)  # a splice that would be refused is found here
+        mine = [leaf for leaf in self._leaves(data) if leaf.key == self.key]
+        if not mine:
+            return [Change(text=f"one more line, {self.key}=…")]
+        tokens = [token for one in pair.others(Value.NEW) for token in _whole(mine, one)]
+        return [
+            Change(self.key, *splice.position(data, token.start), token.start, token.end, len(unseal(pair.new)))
+            for token in sorted(tokens, key=lambda token: token.start)
+        ]
+
+    def inputs(self) -> list[Path]:
+        return [self.path]
+
     def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
         try:
             return dotenv.read(data)
@@ -79,6 +97,8 @@ class EnvFile:
 
     def _spliced(self, data: bytes, stale: Sequence[Secret], secret: Secret) -> bytes:
         mine = [leaf for leaf in self._leaves(data) if leaf.key == self.key]
+        if not mine:
+            return dotenv.with_line(data, self.key, unseal(secret))
         tokens = [token for one in stale for token in _whole(mine, one)]
         return splice.replace(dotenv.read, data, tokens, unseal(secret))
 

@@ -1,25 +1,20 @@
-"""The gateway's door: which keys it accepts now, asked of LiteLLM itself.
-
-Facts (litellm.md 3, peers.md M1–M3): a wrong key is answered with 400 `no_db_connection` without a database
-and 401 with one; readiness endpoints answer 200 to any key; 5xx, redirects, timeouts and refused
-connections prove nothing. A 500 without a key is LiteLLM without the `prisma` package.
-"""
+"""The gateway's door: which keys it accepts now, asked of LiteLLM itself."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from keyrotor.boundary import files, proc
 from keyrotor.boundary.generate import bogus_key
 from keyrotor.boundary.http import Answer, Http, poll
+from keyrotor.boundary.litellm_api import Verdict, models, runs_with, stranger, verdict
 from keyrotor.boundary.plaintext import is_blank, unseal
-from keyrotor.boundary.systemd import Systemd, Unit
+from keyrotor.boundary.systemd import Systemd
+from keyrotor.boundary.unit_text import Unit
 from keyrotor.core.model import Act, Holds, Value
+from keyrotor.core.preview import Change
 from keyrotor.errors import PlaceError, UnprovenError
 from keyrotor.formats import gateway_config
 from keyrotor.secret import Pair, Secret
@@ -29,28 +24,6 @@ TIMES = 3  # refusals in a row before the other key counts as dead
 START = 12.0  # seconds: the slowest quiet start of LiteLLM measured was 11.6
 PRISMA = " (and answers 500 without a key: its `prisma` package is missing)"
 CACHED = 75.0  # seconds: a key in LiteLLM's auth cache lives 60 after the restart (litellm.md 1)
-
-
-class Verdict(StrEnum):
-    ACCEPTED = "accepted"
-    REFUSED = "refused"
-    UNKNOWN = "unknown"
-
-
-def verdict(answer: Answer) -> Verdict:
-    """What an answer to a key proves."""
-    if answer.status == 200:
-        return Verdict.ACCEPTED
-    if answer.status in (401, 403) or (answer.status == 400 and _is_no_db(answer.body)):
-        return Verdict.REFUSED
-    return Verdict.UNKNOWN
-
-
-def _is_no_db(body: bytes) -> bool:
-    try:
-        return bool(json.loads(body)["error"]["type"] == "no_db_connection")
-    except (ValueError, KeyError, TypeError):
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +65,19 @@ class Litellm:
 
     def shows(self) -> list[Secret]:
         return []
+
+    def changes(self, pair: Pair) -> list[Change]:
+        said = f"GET {self.asked} with the new key: 200 proves that it is accepted; asked for {self.within:g} s at most"
+        if self.act is Act.RETIRE:
+            within = min(self.within, CACHED)
+            said = (
+                f"GET {self.asked} with the old key, a bogus one and none: 400, 401 or 403, {TIMES} times in a row for "
+                f"the old one, proves that it is dead; asked for {within:g} s at most"
+            )
+        return [Change(text=said)]
+
+    def inputs(self) -> list[Path]:
+        return [self.config] if self.config else []
 
     def _admit(self, goal: Value, pair: Pair) -> str:
         """Wait until the goal is accepted; end at once when that cannot come."""
@@ -146,26 +132,16 @@ class Litellm:
             except PlaceError as error:
                 why = str(error)
                 return [why if str(self.config) in why else f"cannot read {self.config}: {why}"]
-        has_database = any(self._runs_with(unit, name) for name in gateway_config.DATABASE_VARIABLES)
+        has_database = any(runs_with(unit, name) for name in gateway_config.DATABASE_VARIABLES)
         found = config.refusals(self.variable, has_database=has_database, has_salt=self._has_salt(pair, unit))
         return [f"cannot rotate with {self.config or self.url}: {why}" for why in found]
 
     def _has_salt(self, pair: Pair, unit: Unit | None) -> bool:
         """The running gateway decides: a salt that it was not started with has encrypted nothing."""
-        if (runs := self._runs_with(unit, "LITELLM_SALT_KEY")) is not None:
+        if (runs := runs_with(unit, "LITELLM_SALT_KEY")) is not None:
             return runs
         salt = pair.siblings.get("LITELLM_SALT_KEY")
         return salt is not None and not is_blank(salt)
-
-    def _runs_with(self, unit: Unit | None, variable: str) -> bool | None:
-        """Whether the gateway was started with this variable, and not with an empty one; None if we may not look."""
-        if unit is None or not unit.pid:
-            return None
-        try:
-            found = proc.variable(unit.pid, variable)
-        except OSError:
-            return None
-        return found is not None and not is_blank(found)
 
     def _unit_refusals(self, unit: Unit | None) -> list[str]:
         if unit is None:
@@ -176,21 +152,9 @@ class Litellm:
                 f"cannot wait long enough for {self.url}: within is {self.within:g} s, but {unit.name} may take "
                 f"{unit.stop_timeout:g} s to stop and {START:g} s to start (set TimeoutStopSec, or a longer within)"
             )
-        return reasons + self._port_refusals(unit)
-
-    def _port_refusals(self, unit: Unit) -> list[str]:
-        """A reason if another process has the port: the unit's own group must have it open, also behind a socket."""
-        address = urlsplit(self.url)
-        if not unit.is_active or address.hostname not in ("127.0.0.1", "localhost", "::1"):
-            return []
-        port = address.port or (443 if address.scheme == "https" else 80)
-        owners, ours = proc.listeners(port), proc.groups(unit.pid)
-        if not owners or not ours or any(proc.groups(pid) == ours for pid in owners):
-            return []
-        if unit.sockets and any(pid == 1 or "systemd" in proc.name(pid) for pid in owners):
-            return []
-        named = ", ".join(f"{proc.name(pid)} (pid {pid})" for pid in sorted(owners))
-        return [f"cannot use {self.url}: port {port} is answered by {named}, not by {unit.name}"]
+        if who := stranger(self.url, unit):
+            reasons.append(f"cannot use {self.url}: {who}")
+        return reasons
 
     def unit(self) -> Unit | None:
         if self.behind is None:
@@ -213,7 +177,11 @@ class Litellm:
 
     def get(self, key: bytes | None) -> Answer:
         self.rest(0.0)  # a signal is heeded between two questions
-        return self.http.get(f"{self.url.rstrip('/')}/v1/models", key)
+        return self.http.get(self.asked, key)
+
+    @property
+    def asked(self) -> str:
+        return models(self.url)
 
 
 class _Wait:

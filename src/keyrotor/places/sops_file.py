@@ -16,6 +16,7 @@ from keyrotor.boundary import files, writable
 from keyrotor.boundary.plaintext import are_same, is_blank
 from keyrotor.boundary.sops import Sops
 from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.core.preview import Change
 from keyrotor.errors import PlaceError
 from keyrotor.formats import encrypted_dotenv
 from keyrotor.secret import Pair, Secret
@@ -120,6 +121,14 @@ class SopsFile:
 
     def shows(self) -> list[Secret]:
         return []  # an audit reads it before it looks at any place
+
+    def changes(self, pair: Pair) -> list[Change]:
+        changing = encrypted_dotenv.changing(files.look(self.encrypted.path).data, self.encrypted.key)
+        said = {"sops_lastmodified": "the time of the change", "sops_mac": "the checksum"}
+        return [Change(name, line, text=said.get(name, "encrypted anew")) for line, name in changing]
+
+    def inputs(self) -> list[Path]:
+        return [self.encrypted.path]
 
     def _ours(self, data: bytes) -> Value | None:
         return next((value for value, ciphertext in self.prepared.items() if ciphertext == data), None)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from keyrotor.boundary import proc
 from keyrotor.boundary.plaintext import are_same
-from keyrotor.boundary.systemd import Systemd, Unit
+from keyrotor.boundary.systemd import Systemd
+from keyrotor.boundary.unit_environment import overriding
+from keyrotor.boundary.unit_text import Unit
 from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.core.preview import Change
 from keyrotor.errors import PlaceError
 from keyrotor.secret import Pair, Secret
 
@@ -24,6 +28,8 @@ class SystemdUnit:
     within: float
     systemd: Systemd
     rest: Callable[[float], None]
+    may_be_down: bool = False  # whether a put may start it: a repair proves nothing with a former value first
+    env_files: Sequence[Path] = ()  # those that the playbook writes
 
     def check(self, pair: Pair) -> list[str]:
         try:
@@ -36,11 +42,22 @@ class SystemdUnit:
             return [f"cannot restart {self.name}: unit is masked (systemctl unmask {self.name})"]
         if unit.load != "loaded":
             return [f"cannot restart {self.name}: unit is {unit.load or 'not known'}"]
-        if not unit.is_active:
+        if not unit.is_active and not self.may_be_down:
             return [
                 f"cannot restart {self.name}: unit is {unit.active} ({unit.sub}), so the old key cannot be proven first"
             ]
-        return []
+        return self._overridden(unit)
+
+    def _overridden(self, unit: Unit) -> list[str]:
+        """What would keep the restarted unit from taking up what the playbook wrote."""
+        try:
+            found = overriding(unit, self.variable, self.env_files)
+        except PlaceError as error:
+            return [f"cannot restart {self.name}: {error}"]
+        return [
+            f"cannot restart {self.name}: {path} decides over its {self.variable}, not the env file (take it out there)"
+            for path in found
+        ]
 
     def holds(self, pair: Pair) -> Holds:
         try:
@@ -74,6 +91,13 @@ class SystemdUnit:
             return []
         return [] if found is None else [found]
 
+    def changes(self, pair: Pair) -> list[Change]:
+        return [Change(text=f"restarted: its next process takes up {self.variable}")]
+
+    def inputs(self) -> list[Path]:
+        unit = self.systemd.seen(self.name)
+        return [Path(path) for path in (unit.fragment, *unit.drop_ins) if path]
+
     def _started(self, before: Unit, goal: Value, pair: Pair) -> Unit:
         """The unit once its new process is there: systemd calls a simple service started before its exec, when
         its environment is still the manager's own."""
@@ -94,4 +118,5 @@ class SystemdUnit:
             return Holds.UNKNOWN
         if found is None:
             return Holds.UNKNOWN
-        return Holds.seen(old=are_same(found, pair.old), new=are_same(found, pair.new))
+        old = any(are_same(found, secret) for secret in pair.others(Value.NEW))
+        return Holds.seen(old=old, new=are_same(found, pair.new))

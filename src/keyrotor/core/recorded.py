@@ -1,0 +1,55 @@
+"""What the record says of runs and of the clock, read once for everything that an audit looks at. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyrotor.core import decide
+from keyrotor.core.machine import Run
+from keyrotor.core.model import Outcome, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One run, and when it was."""
+
+    run: Run
+    first: int  # the number of its first entry
+    opened: datetime
+    closed: datetime | None  # when it came to its present end; None while it is owed
+    outage: float | None  # seconds
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended; `stuck` or `interrupted` while it is owed."""
+        if self.run.outcome and not self.run.is_owed:
+            return self.run.outcome
+        return Outcome.STUCK if decide.is_stuck(self.run) else Outcome.INTERRUPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The whole record; empty where there is none."""
+
+    runs: tuple[Past, ...] = ()  # oldest first
+    stamps: tuple[tuple[int, datetime], ...] = ()  # every entry's number and time, in the order of the record
+    broken: int = 0  # the first entry that does not follow from the one before it; 0 if the chain is whole
+    fault: str = ""  # why it cannot be read; "" if it can
+    hint: str = ""
+
+    def of(self, source: Source) -> tuple[Past, ...]:
+        """The runs of this key, oldest first."""
+        return tuple(past for past in self.runs if _name(past.run.plan.source) == _name(source))
+
+    def owed(self, source: Source) -> tuple[Past, ...]:
+        """The runs of this encrypted file, whichever key, that were not finished."""
+        return tuple(past for past in self.runs if past.run.plan.source.file == source.file and past.run.is_owed)
+
+    def last_rotation(self, source: Source) -> Past | None:
+        """The run from which the key's age is reckoned."""
+        return next((past for past in reversed(self.of(source)) if past.closed and past.run.has_rotated), None)
+
+
+def _name(source: Source) -> tuple[str, str]:
+    return source.file, source.key

@@ -1,0 +1,92 @@
+"""The gateway's door as a healthcheck asks it: without a key, with a bogus one, with the present one.
+
+The present key is shown neither to a stranger on the port nor to a door that lets everybody in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keyrotor.boundary import litellm_api
+from keyrotor.boundary.generate import bogus_key
+from keyrotor.boundary.http import Answer, Asking
+from keyrotor.boundary.litellm_api import Verdict, verdict
+from keyrotor.boundary.plaintext import unseal
+from keyrotor.boundary.unit_text import Unit
+from keyrotor.core.checkup import Line, State
+from keyrotor.secret import Secret
+
+PRISMA = "500 without a key: its `prisma` package is missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    place: str
+    url: str
+    key: Secret | None  # None where nothing could be decrypted
+    stranger: str  # who answers there in the gateway's stead; "" if nobody does
+    look_after: str  # the command that shows how the gateway is
+
+    async def lines(self, asking: Asking) -> list[Line]:
+        """One line for each question; one for all where nobody answers."""
+        if self.stranger:
+            return [
+                Line(self.place, State.ILL, f"{self.url}: {self.stranger}; no key was shown there", self.look_after)
+            ]
+        url = litellm_api.models(self.url)
+        no_key = await asking.get(url, None)
+        if no_key.status is None:
+            return [self._ill("", f"no answer from {self.url} ({no_key.fault})", self.look_after)]
+        bogus = await asking.get(url, bogus_key())
+        told = [self._without_a_key(no_key), self._bogus(bogus)]
+        if self.key is None:
+            return [*told, self._line("present key", State.SKIPPED, "not asked: it could not be decrypted")]
+        if Verdict.ACCEPTED in (verdict(no_key), verdict(bogus)):
+            return [*told, self._line("present key", State.SKIPPED, "not shown to a gateway that is open")]
+        return [*told, self._present(await asking.get(url, unseal(self.key)))]
+
+    def late(self, allowed: float) -> list[Line]:
+        return [self._ill("", f"no answer from {self.url} within {round(allowed, 1):g} s", self.look_after)]
+
+    def _without_a_key(self, answer: Answer) -> Line:
+        if answer.status == 200:
+            return self._ill("no key", f"{self.url} is open: 200 without a key", "keyrotor audit  (says why)")
+        if answer.status == 500:
+            return self._ill("no key", PRISMA, "pip install prisma  (in LiteLLM's own environment)")
+        if verdict(answer) is Verdict.REFUSED:
+            return self._line("no key", State.WELL, f"{answer.status} without a key")
+        return self._ill("no key", f"{_told(answer)} without a key", self.look_after)
+
+    def _bogus(self, answer: Answer) -> Line:
+        if answer.status == 200:
+            said = f"{self.url} is open: 200 with a key that nobody has"
+            return self._ill("bogus key", said, "keyrotor audit  (says why)")
+        if verdict(answer) is Verdict.REFUSED:
+            return self._line("bogus key", State.WELL, f"{answer.status} with a key that nobody has")
+        return self._ill("bogus key", f"{_told(answer)} with a key that nobody has", self.look_after)
+
+    def _present(self, answer: Answer) -> Line:
+        match verdict(answer):
+            case Verdict.ACCEPTED:
+                return self._line("present key", State.WELL, "200 with the present key")
+            case Verdict.REFUSED:
+                said = f"refuses the present key ({answer.status}): it runs with another one"
+                return self._ill("present key", said, "keyrotor repair")
+        return self._ill("present key", f"{_told(answer)} with the present key", self.look_after)
+
+    def _ill(self, what: str, said: str, mend: str) -> Line:
+        return self._line(what, State.ILL, said, mend)
+
+    def _line(self, what: str, state: State, said: str, mend: str = "") -> Line:
+        return Line(f"{self.place}, {what}" if what else self.place, state, said, mend)
+
+
+def door(place: str, url: str, unit: Unit | None, shows: Sequence[str], key: Secret | None) -> Door:
+    """The door of a place. `unit` is to answer there, if there is one; `shows` is the command that says how it is."""
+    stranger = litellm_api.stranger(url, unit) if unit else ""
+    return Door(place, url, key, stranger, " ".join(word for word in shows if word not in ("--", "--no-ask-password")))
+
+
+def _told(answer: Answer) -> str:
+    return f"no answer ({answer.fault})" if answer.status is None else f"answers {answer.status}"

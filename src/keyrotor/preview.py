@@ -1,0 +1,243 @@
+"""The use case `plan`: what a rotation would do, before it does it; and whether a saved plan still holds.
+
+Rules:
+1. It looks with the eyes of `rotate` (preflight) and makes each splice in memory, so that what would be refused
+   is refused here. It writes nothing but the plan file that was asked for.
+2. The value that it splices has the shape of a new one, is shown to nobody and is thrown away.
+3. Files are imprinted before they are looked at: one that changes in between makes the plan stale, not wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from keyrotor import __version__, playbook, preflight
+from keyrotor.core import plan
+from keyrotor.core.model import Playbook, Row
+from keyrotor.core.preview import KIND, SCHEMA, Change, Planned, Saved, State, differences, line_of, state_of
+from keyrotor.core.report import outage
+from keyrotor.errors import PlaceError, RefusedError, UsageError
+from keyrotor.journal import Account, Journal
+from keyrotor.ports import World
+from keyrotor.secret import Pair, Secret
+
+# Kinds of value that are made in a moment and are all of one length.
+ALIKE = ("token", "fernet", "ed25519", "x25519")
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """How long the gateway was away, the last time that this key was put."""
+
+    seconds: float
+    run: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """All that a rotation would do, and what forbids it."""
+
+    book: Playbook
+    planned: tuple[Planned, ...]
+    record: tuple[str, ...]  # why nothing could be recorded
+    old: str  # the present value, masked
+    new: str
+    owed: str  # the run that must be finished first; "" if none
+    last_outage: Outage | None
+    refusal: RefusedError | None
+    saved: Saved | None  # what `save` writes, where that was asked for and nothing forbids the rotation
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        return {each.row.place: each.why for each in self.planned if each.why}
+
+
+def preview(world: World, name: str | None, *, to_save: bool = False) -> Preview:
+    """Look at everything that a rotation would look at and change. Raises RefusedError where the secret itself cannot
+    be read; every other reason is in the answer."""
+    book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
+    owed, accounts = _record(world, book)
+    salt = world.salt() if to_save else ""
+    imprints, fault = _imprinted(world, book, salt) if to_save else ({}, None)
+    try:
+        found = preflight.look(world, book)
+    except RefusedError as error:
+        raise _besides_owed(error, owed) from None
+    new, is_alike = _new_value(world, book)
+    pair = replace(found.pair, new=new)
+    planned = tuple(_planned(found, each, pair, is_alike) for each in found.looked)
+    looked = tuple(replace(each, reasons=one.reasons) for each, one in zip(found.looked, planned, strict=True))
+    refusal = replace(found, looked=looked).refusal()
+    if refusal is None and fault is not None:
+        raise fault
+    return Preview(
+        book=book,
+        planned=planned,
+        record=found.record,
+        old=_present(world, found.pair.old),
+        new=world.mask(new, "new"),
+        owed=owed,
+        last_outage=_last_outage(accounts),
+        refusal=_besides_owed(refusal, owed) if refusal else None,
+        saved=_saved(world, found, book, imprints, salt, accounts) if to_save and not refusal else None,
+    )
+
+
+def save(world: World, saved: Saved, file: Path) -> None:
+    """Write the plan into a private file. Raises UsageError for a file that is something else, PlaceError."""
+    if str(file) in saved.digests:
+        raise UsageError(f"cannot save the plan in {file}: the rotation would use that file")
+    data = msgspec.json.format(msgspec.json.encode(saved), indent=2) + b"\n"
+    world.save(file, data, lambda there: _table(there).get("kind") == KIND)
+
+
+def read(file: Path) -> Saved:
+    """A saved plan. Raises UsageError."""
+    try:
+        table = _table(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read plan {file}: {(error.strerror or '').lower()}") from None
+    if table.get("kind") != KIND:
+        raise UsageError(f"cannot read plan {file}: it is no saved plan", hint=_again(file))
+    if table.get("schema") != SCHEMA:
+        why = f"its schema is {table.get('schema')}, this keyrotor reads {SCHEMA}"
+        raise UsageError(f"cannot read plan {file}: {why}", hint=_again(file))
+    try:
+        saved = msgspec.convert(table, Saved)
+    except msgspec.ValidationError:
+        saved = None
+    if saved is None or not re.fullmatch(r"(?:[0-9a-f]{2})+", saved.salt):
+        raise UsageError(f"cannot read plan {file}: it is damaged", hint=_again(file))
+    return saved
+
+
+def playbook_of(world: World, saved: Saved, file: Path, name: str | None) -> str:
+    """The playbook that the plan was made from, as it was. Raises UsageError for another one, RefusedError."""
+    if name is not None and playbook.find(name, world.folder, world.env).resolve() != Path(saved.path).resolve():
+        raise UsageError(f"cannot rotate {name} by plan {file}: it was made from {saved.path}")
+    now = {**saved.digests, saved.path: world.imprint(Path(saved.path), saved.salt)}
+    _want_same(saved, replace(saved, digests=now), file)
+    return saved.path
+
+
+def want_unchanged(world: World, book: Playbook, saved: Saved, file: Path, found: preflight.Found) -> None:
+    """Raises RefusedError, naming everything that has changed since the plan was saved."""
+    _, accounts = _record(world, book)
+    imprints, fault = _imprinted(world, book, saved.salt)
+    if fault is not None:
+        return  # preflight tells why: it could not look there either
+    present = _saved(world, found, book, imprints, saved.salt, accounts)
+    if found.refusal():  # it says more than that the places are others
+        present = replace(present, places=saved.places, skipped=saved.skipped)
+    _want_same(saved, present, file)
+
+
+def _want_same(saved: Saved, present: Saved, file: Path) -> None:
+    if changed := differences(saved, present):
+        what = f" {changed[0]}" if len(changed) == 1 else "".join(f"\n  {one}" for one in changed)
+        raise RefusedError(f"cannot rotate by plan {file}, it is stale:{what}", hint=_again(file))
+
+
+def _again(file: Path) -> str:
+    return f"keyrotor plan --out {shlex.quote(str(file))}"
+
+
+def _planned(found: preflight.Found, looked: preflight.Looked, pair: Pair, is_alike: bool) -> Planned:
+    """The row with what would change there; a change that cannot be made is a reason like any other."""
+    row, reasons, changes = looked.row, looked.reasons, list[Change]()
+    if not looked.why and not reasons:
+        try:
+            changes = list(found.places[row.id].changes(pair))
+        except PlaceError as error:
+            reasons = (str(error),)
+    if not is_alike:
+        changes = [replace(change, after=None) for change in changes]
+    return Planned(row, state_of(row, looked.why, reasons), looked.why, reasons, tuple(changes))
+
+
+def _new_value(world: World, book: Playbook) -> tuple[Secret, bool]:
+    """A value of the new one's shape, and whether it has its length; a slow one is not made for a plan."""
+    is_alike = book.generate.get("kind", ALIKE[0]) in ALIKE
+    return (world.generate(book)[0] if is_alike else world.decoy()), is_alike
+
+
+def _present(world: World, secret: Secret) -> str:
+    known = world.known_fingerprinter()
+    return known[1](secret) if known else world.mask(secret, "present")
+
+
+def _record(world: World, book: Playbook) -> tuple[str, list[Account]]:
+    """The run of this file that is owed, and every run of this key, oldest first."""
+    source = book.source
+    with Journal.peek(world.state) as journal:
+        owed = [account.id for account in journal.owed(Path(source.file))]
+        accounts = [(account, account.run.plan.source) for account in journal.accounts()]
+    mine = [account for account, its in accounts if (its.file, its.key) == (source.file, source.key)]
+    return (owed[0] if owed else ""), mine
+
+
+def _last_outage(accounts: Sequence[Account]) -> Outage | None:
+    for account in reversed(accounts):
+        timed = [(entry.at, entry.event) for entry in account.entries]
+        away = outage(account.run, timed) if account.closed else None
+        if away is not None and account.closed:
+            return Outage(away, account.id, account.closed)
+    return None
+
+
+def _besides_owed(error: RefusedError, owed: str) -> RefusedError:
+    if not owed:
+        return error
+    return RefusedError(f"{error}\nrun {owed} is not finished", hint=f"keyrotor resume {owed}")
+
+
+def _imprinted(world: World, book: Playbook, salt: str) -> tuple[dict[str, str], PlaceError | None]:
+    """The salted digest of everything that a plan is made from, or why it cannot be had."""
+    try:
+        places = world.places(plan.rows(book), book.source, {}, world.state)
+        paths = {Path(book.path), *(path for place in places.values() for path in place.inputs())}
+        return {str(path): world.imprint(path, salt) for path in sorted(paths)}, None
+    except PlaceError as error:
+        return {}, error
+
+
+def _saved(
+    world: World,
+    found: preflight.Found,
+    book: Playbook,
+    imprints: Mapping[str, str],
+    salt: str,
+    accounts: Sequence[Account],
+) -> Saved:
+    """What a file keeps of the plan."""
+    states: list[tuple[Row, State]] = [(one.row, state_of(one.row, one.why, one.reasons)) for one in found.looked]
+    return Saved(
+        kind=KIND,
+        schema=SCHEMA,
+        keyrotor=__version__,
+        made=world.now().isoformat(),
+        playbook=book.name,
+        path=book.path,
+        places=tuple(line_of(row, state) for row, state in states),
+        skipped={one.row.place: one.why for one in found.looked if one.why},
+        salt=salt,
+        digests=dict(imprints),
+        newest=accounts[-1].id if accounts else "",
+    )
+
+
+def _table(data: bytes) -> dict[str, object]:
+    """The object in a JSON file; empty where it is none."""
+    try:
+        found = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}

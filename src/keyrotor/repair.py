@@ -1,0 +1,181 @@
+"""The use case `repair`: the present value in every place that does not hold it.
+
+The same machine as a rotation's, towards the value that the encrypted file holds, and recorded like one. There
+is no way back: what stood there before was a mixture. It never makes a value, and never touches the encrypted file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyrotor import drift, playbook
+from keyrotor.core import machine, plan
+from keyrotor.core.lineage import Lineage, lineage
+from keyrotor.core.machine import Run
+from keyrotor.core.model import Act, Holds, Outcome, Plan, Playbook, Purpose, Value
+from keyrotor.core.report import Report
+from keyrotor.drift import Drift, Spot
+from keyrotor.errors import Exit, RefusedError
+from keyrotor.journal import Journal
+from keyrotor.ports import Place, World
+from keyrotor.preflight import told_as_refusal
+from keyrotor.secret import Pair
+from keyrotor.session import drive, locked, new_run_id, report_of, want_nothing_owed
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the person who types `repair` asks for besides."""
+
+    accept_former: str = ""  # the fingerprint of the former value that is to count again
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a repair would begin with."""
+
+    book: Playbook
+    drift: Drift
+    ciphertext: bytes
+
+    def lines(self) -> list[str]:
+        """What would be done, place by place, and one line that sums it up."""
+        key = self.book.source.key
+        puts = [spot for spot in self.drift.spots if spot.must_put]
+        units = [spot for spot in puts if spot.row.act is Act.RESTART]
+        return [
+            f"{self.book.name}: {key} as {self.book.source.file} holds it now",
+            *(f"  {_symbol(spot)} {spot.row.label}: {_told(spot)}" for spot in self.drift.spots if _is_told(spot)),
+            f"repair: {len(puts)} to put, {len(units)} of them by a restart" if puts else "repair: nothing to do",
+        ]
+
+    def as_json(self) -> dict[str, object]:
+        """The one object that `repair --dry-run --json` prints (docs/reference/json.md)."""
+        spots = [spot for spot in self.drift.spots if _is_told(spot)]
+        return {
+            "schema": 1,
+            "playbook": self.book.name,
+            "places": [
+                {
+                    "id": spot.row.id,
+                    "kind": spot.row.kind,
+                    "label": spot.row.label,
+                    "state": _STATE[_symbol(spot)],
+                    "detail": _told(spot),
+                }
+                for spot in spots
+            ],
+        }
+
+
+def repair(world: World, name: str | None, wish: Wish) -> Report:
+    """Put the present value everywhere, and prove it. Raises what refuses before the first effect."""
+    book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
+    file = Path(book.source.file)
+    with locked(world, file):
+        want_nothing_owed(world, file)
+        found = _look(world, book, wish)
+        if found.drift.is_none:
+            reason = f"nothing to repair: every place holds the present {book.source.key}"
+            return Report(Outcome.NOTHING_CHANGED, Exit.DONE, book.name, reason=reason)
+        if not world.screen.agrees(found.lines(), "Repair now?"):
+            return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book.name, reason="not agreed to")
+        with Journal.open(world.state) as journal:
+            journal.discard_unopened(world.now())
+            run, places = _open(world, journal, found, wish.reason)
+            return report_of(journal, drive(world, journal, run, places, found.drift.pair), _notes(found))
+
+
+def look(world: World, name: str | None, wish: Wish) -> Found:
+    """What a repair would do. Changes nothing. Raises what refuses it."""
+    book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
+    want_nothing_owed(world, Path(book.source.file))
+    return _look(world, book, wish)
+
+
+def _look(world: World, book: Playbook, wish: Wish) -> Found:
+    source = book.source
+    ciphertext, values = told_as_refusal(lambda: world.read_secret(source))
+    known = _lineage(world, book)
+    drift.want_present(world, source, values[source.key], known, wish.accept_former, book.name)
+    siblings = {key: secret for key, secret in values.items() if key != source.key}
+    present = Pair(values[source.key], world.decoy(), siblings)
+    seen = drift.look(world, plan.rows(book), source, ciphertext, present, known)
+    reasons = seen.reasons + ([] if seen.is_none else world.record_refusals())
+    if reasons:
+        several = f"cannot repair {source.key}, for {len(reasons)} reasons:\n  " + "\n  ".join(reasons)
+        raise RefusedError(several if len(reasons) > 1 else reasons[0], hint=f"keyrotor audit {book.name}")
+    return Found(book, seen, ciphertext)
+
+
+def _lineage(world: World, book: Playbook) -> Lineage:
+    prints = world.known_fingerprinter()
+    if prints is None:
+        return Lineage()
+    with Journal.peek(world.state) as journal:
+        return lineage((account.run for account in journal.accounts()), book.source, prints[0])
+
+
+def _open(world: World, journal: Journal, found: Found, reason: str) -> tuple[Run, Mapping[str, Place]]:
+    """Make `after` and `opened` durable, in this order."""
+    book, seen = found.book, found.drift
+    run_id = new_run_id(world, journal)
+    folder = journal.folder(run_id)
+    fingerprint_key, fingerprint = world.fingerprinter()
+    prepared = world.keep(found.ciphertext, folder)
+    marks = {Value.OLD: fingerprint(seen.pair.old) if seen.has_old else "", Value.NEW: fingerprint(seen.pair.new)}
+    opened = machine.Opened(
+        Plan(
+            run=run_id,
+            playbook=book.name,
+            source=book.source,
+            rows=seen.rows,
+            fingerprints=marks,
+            fingerprint_key=fingerprint_key,
+            ciphertexts={value: world.digest(data) for value, data in prepared.items()},
+            skipped=seen.skipped,
+            reason=reason,
+            keep=book.keep,
+            purpose=Purpose.REPAIR,
+        )
+    )
+    journal.append(run_id, opened, world.now())
+    return machine.fold([opened]), world.places(seen.rows, book.source, prepared, folder)
+
+
+def _notes(found: Found) -> Sequence[str]:
+    return [f"{place}: {why}" for place, why in found.drift.skipped.items() if why.startswith("refers")]
+
+
+def _is_told(spot: Spot) -> bool:
+    """A door is told once; the encrypted file is where the value is read."""
+    return spot.row.act is not Act.RETIRE
+
+
+def _symbol(spot: Spot) -> str:
+    if spot.skipped:
+        return "–"
+    if spot.row.act.is_proof:
+        return "?"
+    return "~" if spot.must_put else "="
+
+
+_STATE: Mapping[str, str] = {"–": "skipped", "?": "proof", "~": "put", "=": "held"}
+
+
+def _told(spot: Spot) -> str:
+    if spot.skipped:
+        return spot.skipped
+    if spot.row.act.is_proof:
+        accepts = "accepts" if spot.holds in (Holds.NEW, Holds.BOTH) else "does not accept"
+        return f"{accepts} the present key now; asked again at the end"
+    if not spot.must_put:
+        return "holds it" if spot.holds is Holds.NEW else "cannot be told; put again if anything is"
+    return {
+        Holds.UNKNOWN: "cannot be told, or is down: restarted",
+        Holds.NEITHER: "does not hold it",
+        Holds.BOTH: "holds a former value besides",
+    }.get(spot.holds, "holds another value")
