@@ -11,7 +11,8 @@ from keyrotor.core import plan
 from keyrotor.core.model import Act
 from keyrotor.errors import Exit, PlaybookError, UsageError
 from keyrotor.places.client_file import format_of
-from keyrotor.playbook import PLACES, find, load
+from keyrotor.playbook import PLACES, load
+from keyrotor.shelf import find
 
 ROOT = Path(__file__).parents[1]
 ENV = {"HOME": "/home/somebody"}
@@ -234,6 +235,18 @@ def test_the_nearest_project_counts(project: Path) -> None:
     (project / "bare" / ".sops.yaml").write_text("")
     with pytest.raises(UsageError, match="cannot find a playbook"):
         find(None, project / "bare", ENV)
+
+
+def test_a_playbook_is_found_by_the_name_it_gives_itself(tmp_path: Path) -> None:
+    """What keyrotor prints in a hint is that name; a file of the name goes first, one that cannot be read is passed."""
+    folder = tmp_path / "playbooks"
+    folder.mkdir()
+    for file, text in (("master.toml", 'name = "litellm"'), ("b.toml", 'name = "master"'), ("c.toml", "not = toml =")):
+        (folder / file).write_text(text)
+    assert find("litellm", tmp_path, ENV) == folder / "master.toml"
+    assert find("master", tmp_path, ENV) == folder / "master.toml"
+    with pytest.raises(UsageError, match="there is no other"):
+        find("other", tmp_path, ENV)
 
 
 def test_a_name_is_looked_for_in_the_project_then_in_the_users_folder(project: Path, tmp_path: Path) -> None:

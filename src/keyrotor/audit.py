@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
-from keyrotor import playbook
+from keyrotor import playbook, shelf
 from keyrotor.core import due, plan
 from keyrotor.core.audited import HELD, Audited, Held
 from keyrotor.core.findings import Finding, found, ordered
@@ -39,7 +39,7 @@ class _Known:
 
 def audit(world: World, names: Sequence[str]) -> list[Audited]:
     """Look at these playbooks, or at all of the project's. Raises UsageError, PlaybookError."""
-    books = [playbook.load(path, world.env) for path in playbook.find_all(names, world.folder, world.env)]
+    books = [playbook.load(path, world.env) for path in shelf.find_all(names, world.folder, world.env)]
     known = _known(world)
     return [_audited(world, book, known) for book in books]
 
@@ -110,7 +110,7 @@ def _read(world: World, book: Playbook) -> tuple[Pair | None, bytes, list[Findin
     """The present value and a decoy, the ciphertext they stand in; a finding in their stead if there are none."""
     source = book.source
     try:
-        ciphertext, values = world.read_secret(source)
+        ciphertext, values = world.read_secret(source, to_set=False)
     except (PlaceError, RefusedError) as error:
         return None, b"", [found("not-decrypted", source.file, reason=error, hint=error.hint)]
     siblings = {key: secret for key, secret in values.items() if key != source.key}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from keyrotor import playbook
+from keyrotor import playbook, shelf
 from keyrotor.core import plan
 from keyrotor.core.checkup import Check, Examined, Line, State
 from keyrotor.core.model import Act, Playbook
@@ -64,7 +64,7 @@ def _named(path: Path | NoPlaybookError) -> str:
 
 def _found(world: World, name: str | None) -> Path | NoPlaybookError:
     try:
-        return playbook.find(name, world.folder, world.env)
+        return shelf.find(name, world.folder, world.env)
     except NoPlaybookError as error:
         return error
 

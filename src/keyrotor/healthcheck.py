@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from keyrotor import playbook
+from keyrotor import playbook, shelf
 from keyrotor.core import plan
 from keyrotor.core.checkup import Line, State
 from keyrotor.core.model import Act, Playbook
@@ -20,7 +20,7 @@ def healthcheck(
 
     A file that cannot be decrypted is an ill line like any other: all that needs no value is asked all the same.
     """
-    book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
+    book = playbook.load(shelf.find(name, world.folder, world.env), world.env)
     doors = [row for row in plan.rows(book) if row.act is Act.ADMIT]
     if not doors:
         hint = "give it a [[place]] of kind litellm, or name another playbook"

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from keyrotor import shelf
 from keyrotor.boundary.generate import KINDS as GENERATE_KINDS
 from keyrotor.boundary.generate import Recipe
 from keyrotor.core import due, plan
 from keyrotor.core.model import NEVER, Declared, Playbook, Source
-from keyrotor.errors import NoPlaybookError, PlaybookError, UsageError
+from keyrotor.errors import PlaybookError
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,52 +109,6 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     keep: str = "7d"
 
 
-def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
-    """The playbook of that name or path; without a name the only one there is. Raises UsageError."""
-    if name and (os.sep in name or name.endswith(".toml")):
-        path = Path(os.path.abspath(folder / Path(name).expanduser()))
-        if not path.is_file():
-            raise UsageError(f"cannot read playbook {name}: no such file")
-        return path
-    shelves = _shelves(folder, env)
-    known = [path for shelf in shelves for path in sorted(shelf.glob("*.toml"))]
-    found = [path for path in known if path.stem == name] if name else known
-    if name and found:
-        return found[0]
-    if len(found) == 1:
-        return found[0]
-    if not known:
-        looked = " or ".join(str(shelf) for shelf in shelves)
-        where = f"in {looked}" if looked else "here: no folder `playbooks` here or above"
-        error = UsageError if name else NoPlaybookError
-        raise error(f"cannot find a playbook {where}", hint="keyrotor rotate path/to/playbook.toml")
-    names = ", ".join(path.stem for path in known)
-    why = f"there is no {name}" if name else "there are several"
-    raise UsageError(f"cannot choose a playbook: {why}; known: {names}", hint="keyrotor rotate PLAYBOOK")
-
-
-def find_all(names: Sequence[str], folder: Path, env: Mapping[str, str]) -> list[Path]:
-    """These playbooks, each once; without names all of the project's, or the only one there is. Raises UsageError."""
-    project = None if names else project_of(folder)
-    found = sorted((project / "playbooks").glob("*.toml")) if project else []
-    return found or list(dict.fromkeys(find(name, folder, env) for name in (names or (None,))))
-
-
-def _shelves(folder: Path, env: Mapping[str, str]) -> list[Path]:
-    project = project_of(folder)
-    home = env.get("XDG_CONFIG_HOME") or os.path.join(env.get("HOME", "~"), ".config")
-    shelves = [project / "playbooks"] if project else []
-    return [shelf for shelf in (*shelves, Path(home) / "keyrotor" / "playbooks") if shelf.is_dir()]
-
-
-def project_of(folder: Path) -> Path | None:
-    """The nearest folder, from here up, with a `playbooks` folder or a `.sops.yaml`."""
-    for parent in (folder, *folder.parents):
-        if (parent / "playbooks").is_dir() or (parent / ".sops.yaml").is_file():
-            return parent
-    return None
-
-
 def load(path: Path, env: Mapping[str, str]) -> Playbook:
     """The playbook in this file, checked as far as it can be without looking at the world."""
     try:
@@ -180,7 +135,7 @@ class _Reader:
     def __init__(self, path: Path, env: Mapping[str, str]) -> None:
         self._path = path
         self._env = env
-        self._project = project_of(path.parent) or path.parent
+        self._project = shelf.project_of(path.parent) or path.parent
         self._secret_file = ""  # as it is written
 
     def playbook(self, table: dict[str, Any]) -> Playbook:

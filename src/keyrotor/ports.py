@@ -136,8 +136,11 @@ class World(Protocol):
     def inherit(self, lock: int) -> None:
         """From now on children inherit this descriptor."""
 
-    def read_secret(self, source: Source) -> tuple[bytes, dict[str, Secret]]:
-        """The live file's ciphertext, and every value in it. Raises RefusedError, PlaceError."""
+    def read_secret(self, source: Source, *, to_set: bool = True) -> tuple[bytes, dict[str, Secret]]:
+        """The live file's ciphertext, and every value in it; `to_set`: by a sops that could set one, too.
+
+        Raises RefusedError, PlaceError.
+        """
 
     def read_copy(self, source: Source, copy: Path) -> dict[str, Secret]:
         """Every value in a copy of the file. Raises PlaceError."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from keyrotor import __version__, playbook, preflight
+from keyrotor import __version__, playbook, preflight, shelf
 from keyrotor.core import plan
 from keyrotor.core.model import Playbook, Row
 from keyrotor.core.preview import KIND, SCHEMA, Change, Planned, Saved, State, differences, line_of, state_of
@@ -63,7 +63,7 @@ class Preview:
 def preview(world: World, name: str | None, *, to_save: bool = False) -> Preview:
     """Look at everything that a rotation would look at and change. Raises RefusedError where the secret itself cannot
     be read; every other reason is in the answer."""
-    book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
+    book = playbook.load(shelf.find(name, world.folder, world.env), world.env)
     owed, accounts = _record(world, book)
     salt = world.salt() if to_save else ""
     imprints, fault = _imprinted(world, book, salt) if to_save else ({}, None)
@@ -121,7 +121,7 @@ def read(file: Path) -> Saved:
 
 def playbook_of(world: World, saved: Saved, file: Path, name: str | None) -> str:
     """The playbook that the plan was made from, as it was. Raises UsageError for another one, RefusedError."""
-    if name is not None and playbook.find(name, world.folder, world.env).resolve() != Path(saved.path).resolve():
+    if name is not None and shelf.find(name, world.folder, world.env).resolve() != Path(saved.path).resolve():
         raise UsageError(f"cannot rotate {name} by plan {file}: it was made from {saved.path}")
     now = {**saved.digests, saved.path: world.imprint(Path(saved.path), saved.salt)}
     _want_same(saved, replace(saved, digests=now), file)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyrotor import drift, playbook
+from keyrotor import drift, playbook, shelf
 from keyrotor.core import machine, plan
 from keyrotor.core.lineage import Lineage, lineage
 from keyrotor.core.machine import Run
@@ -73,7 +73,7 @@ class Found:
 
 def repair(world: World, name: str | None, wish: Wish) -> Report:
     """Put the present value everywhere, and prove it. Raises what refuses before the first effect."""
-    book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
+    book = playbook.load(shelf.find(name, world.folder, world.env), world.env)
     file = Path(book.source.file)
     with locked(world, file):
         want_nothing_owed(world, file)
@@ -91,7 +91,7 @@ def repair(world: World, name: str | None, wish: Wish) -> Report:
 
 def look(world: World, name: str | None, wish: Wish) -> Found:
     """What a repair would do. Changes nothing. Raises what refuses it."""
-    book = playbook.load(playbook.find(name, world.folder, world.env), world.env)
+    book = playbook.load(shelf.find(name, world.folder, world.env), world.env)
     want_nothing_owed(world, Path(book.source.file))
     return _look(world, book, wish)
 

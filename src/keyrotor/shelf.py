@@ -1,0 +1,68 @@
+"""Where playbooks are found: in the project's `playbooks` folder, and in the user's own."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from keyrotor.errors import NoPlaybookError, UsageError
+
+
+def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
+    """The playbook of that name or path; without a name the only one there is. Raises UsageError."""
+    if name and (os.sep in name or name.endswith(".toml")):
+        path = Path(os.path.abspath(folder / Path(name).expanduser()))
+        if not path.is_file():
+            raise UsageError(f"cannot read playbook {name}: no such file")
+        return path
+    shelves = _shelves(folder, env)
+    known = [path for shelf in shelves for path in sorted(shelf.glob("*.toml"))]
+    found = _called(name, known) if name else known
+    if name and found:
+        return found[0]
+    if len(found) == 1:
+        return found[0]
+    if not known:
+        looked = " or ".join(str(shelf) for shelf in shelves)
+        where = f"in {looked}" if looked else "here: no folder `playbooks` here or above"
+        error = UsageError if name else NoPlaybookError
+        raise error(f"cannot find a playbook {where}", hint="keyrotor rotate path/to/playbook.toml")
+    names = ", ".join(path.stem for path in known)
+    why = f"there is no {name}" if name else "there are several"
+    raise UsageError(f"cannot choose a playbook: {why}; known: {names}", hint="keyrotor rotate PLAYBOOK")
+
+
+def find_all(names: Sequence[str], folder: Path, env: Mapping[str, str]) -> list[Path]:
+    """These playbooks, each once; without names all of the project's, or the only one there is. Raises UsageError."""
+    project = None if names else project_of(folder)
+    found = sorted((project / "playbooks").glob("*.toml")) if project else []
+    return found or list(dict.fromkeys(find(name, folder, env) for name in (names or (None,))))
+
+
+def _shelves(folder: Path, env: Mapping[str, str]) -> list[Path]:
+    project = project_of(folder)
+    home = env.get("XDG_CONFIG_HOME") or os.path.join(env.get("HOME", "~"), ".config")
+    shelves = [project / "playbooks"] if project else []
+    return [shelf for shelf in (*shelves, Path(home) / "keyrotor" / "playbooks") if shelf.is_dir()]
+
+
+def project_of(folder: Path) -> Path | None:
+    """The nearest folder, from here up, with a `playbooks` folder or a `.sops.yaml`."""
+    for parent in (folder, *folder.parents):
+        if (parent / "playbooks").is_dir() or (parent / ".sops.yaml").is_file():
+            return parent
+    return None
+
+
+def _called(name: str, known: Sequence[Path]) -> list[Path]:
+    """Those whose file has this name, else those that call themselves so: what keyrotor prints is their own name."""
+    return [path for path in known if path.stem == name] or [path for path in known if _own_name(path) == name]
+
+
+def _own_name(path: Path) -> object:
+    try:
+        return tomllib.loads(path.read_text()).get("name")
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,152 @@
+"""The real world: the only place where boundaries, places and looks are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from keyrotor.boundary import files, generate, keychain, plaintext, writable
+from keyrotor.boundary.signals import Signals
+from keyrotor.core.checkup import Check, Examined, Line
+from keyrotor.core.model import Playbook, Row, Source, Value
+from keyrotor.errors import RefusedError, UsageError
+from keyrotor.ports import Look, Place, Screen, Wanted
+from keyrotor.secret import Pair, Secret
+from keyrotor.session import KEPT
+from keyrotor.world.parts import Parts
+
+
+class RealWorld(Parts):
+    """This machine, as this process sees it."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path, screen: Screen, stop: Signals) -> None:
+        super().__init__(env, folder, stop)
+        self.screen = screen
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def foresee(self, book: Playbook) -> None:
+        self.meanwhile = [_load_looks]
+        if any(place.kind == "litellm" for place in book.places):
+            self.meanwhile.append(self.http.load)  # the longest comes first
+
+    def inherit(self, lock: int) -> None:
+        self.processes.lock = lock
+
+    def read_secret(self, source: Source, *, to_set: bool = True) -> tuple[bytes, dict[str, Secret]]:
+        """The ciphertext of the live file and every value in it. Raises RefusedError, PlaceError."""
+        encrypted = self.encrypted(source)
+        if refusals := encrypted.refusals():
+            raise RefusedError(refusals[0])
+        if to_set:
+            encrypted.sops.want_version()
+        ciphertext = files.look(encrypted.path).data
+        values = encrypted.values()
+        if files.look(encrypted.path).data != ciphertext:
+            raise RefusedError(f"cannot read {encrypted.path}: somebody is writing it", hint="try again")
+        return ciphertext, values
+
+    def read_copy(self, source: Source, copy: Path) -> dict[str, Secret]:
+        return self.encrypted(source).values_of(copy)
+
+    def prepare(self, source: Source, ciphertext: bytes, pair: Pair, folder: Path) -> Mapping[Value, bytes]:
+        """Make `before` and `after` durable in the run's folder."""
+        files.make_folder(folder)
+        files.create(folder / KEPT[Value.OLD], ciphertext)
+        after = self.encrypted(source).prepared(ciphertext, pair, folder / "working.env")
+        files.create(folder / KEPT[Value.NEW], after)
+        files.remove(folder / "working.env")
+        return {Value.OLD: ciphertext, Value.NEW: after}
+
+    def keep(self, ciphertext: bytes, folder: Path) -> Mapping[Value, bytes]:
+        files.make_folder(folder)
+        files.create(folder / KEPT[Value.NEW], ciphertext)
+        return {Value.NEW: ciphertext}
+
+    def prepared(self, folder: Path, values: Iterable[Value]) -> Mapping[Value, bytes]:
+        return {value: files.look(folder / KEPT[value]).data for value in values}
+
+    def decoy(self) -> Secret:
+        return Secret(generate.bogus_key())
+
+    def generate(self, book: Playbook) -> tuple[Secret, str]:
+        made = generate.new_value(generate.Recipe(**book.generate), self.now())
+        return made.secret, made.public
+
+    def run_id(self) -> str:
+        return generate.new_run_id()
+
+    def fingerprinter(self) -> tuple[str, Callable[[Secret], str]]:
+        key = keychain.fingerprint_key(self.state, generate.new_key())
+        return plaintext.key_name(key), lambda secret: plaintext.fingerprint(key, secret)
+
+    def known_fingerprinter(self) -> tuple[str, Callable[[Secret], str]] | None:
+        key = keychain.known_fingerprint_key(self.state)
+        return None if key is None else (plaintext.key_name(key), lambda secret: plaintext.fingerprint(key, secret))
+
+    def mask(self, secret: Secret, word: str) -> str:
+        return plaintext.masked(secret, word)
+
+    def salt(self) -> str:
+        return generate.new_key().hex()
+
+    def imprint(self, path: Path, salt: str) -> str:
+        return files.digest(bytes.fromhex(salt) + files.look(path).data) if files.exists(path) else ""
+
+    def save(self, path: Path, data: bytes, is_ours: Callable[[bytes], bool]) -> None:
+        """Make a private file, or replace one that is ours by what is in it. Raises PlaceError, UsageError."""
+        if not files.exists(path):
+            files.create(path, data)
+        elif is_ours(files.look(path).data):
+            files.update(path, lambda _: data)
+        else:
+            raise UsageError(f"cannot write {path}: it is there already, and is no saved plan")
+
+    def is_telling(self, secret: Secret) -> bool:
+        return plaintext.is_telling(secret)
+
+    def are_same(self, one: Secret, other: Secret) -> bool:
+        return plaintext.are_same(one, other)
+
+    def record_refusals(self) -> list[str]:
+        return writable.absent_refusals(self.state / "any")
+
+    def publish(self, file: Path, data: bytes) -> None:
+        files.publish(file, data)
+
+    def digest(self, data: bytes) -> str:
+        return files.digest(data)
+
+    def looks(self, book: Playbook, rows: Sequence[Row], places: Mapping[str, Place]) -> Sequence[Look]:
+        from keyrotor.world import looking
+
+        return looking.looks(self, book, rows, places)
+
+    def checks(self, book: Playbook | None, rows: Sequence[Row]) -> Iterator[Check]:
+        from keyrotor.world import looking
+
+        return looking.checks(self, book, rows, self.read_secret, self.now())
+
+    def health(
+        self, book: Playbook, values: Mapping[str, Secret] | None, wanted: Wanted, told: Callable[[int, int], None]
+    ) -> Sequence[Line]:
+        from keyrotor.world import looking
+
+        return looking.health(self, book, values, wanted, told)
+
+    def variables(self) -> Mapping[str, str]:
+        from keyrotor.looks import environment
+
+        return environment.that_matter(self.env)
+
+    def as_timer(self, scope: str, service: str, path: str) -> Examined:
+        from keyrotor.world import looking
+
+        return looking.as_timer(self, scope, service, path)
+
+
+def _load_looks() -> None:
+    """Import what an audit looks with (20 ms)."""
+    from keyrotor.world import looking  # noqa: F401
