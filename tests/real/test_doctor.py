@@ -594,14 +594,15 @@ def test_once_the_manager_has_it_the_timer_is_well_and_nothing_is_left(
     """With the variables in the manager's environment all is well; no unit stays behind, and no file."""
     manager_environment(**needed(lab))
     before = tree(lab)
-    units = sorted(os.listdir(manager.runtime / "systemd" / "transient"))
+    transient = manager.runtime / "systemd" / "transient"  # made with the first such unit
+    units = sorted(os.listdir(transient)) if transient.exists() else []
     done = keyrotor(lab, "doctor", "--as-timer")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "a rotation can run as the timer runs it"
     assert differing(before, tree(lab)) == []
     assert not lab.state.exists()
     assert manager.systemctl("list-units", "--all", "--no-legend", "run-*") == ""
-    assert sorted(os.listdir(manager.runtime / "systemd" / "transient")) == units
+    assert sorted(os.listdir(transient)) == units
 
 
 def test_what_the_timers_service_sets_itself_counts(lab: Lab, keyrotor: Keyrotor, manager: UserManager) -> None:
