@@ -44,7 +44,7 @@ def as_timer(world: World, name: str | None) -> Examined:
     book, _ = _book(world, path)
     scope = _scope(book)
     try:
-        there = world.as_timer(scope, f"keyrotor-{book.name if book else ''}.service", _named(path))
+        there = world.as_timer(scope, book.name if book else "", _named(path))
     except (PlaceError, RefusedError) as error:
         return Examined((Line("timer", State.ILL, str(error), error.hint or _NO_SYSTEMD),), {}, "")
     here = doctor(world, name)

@@ -210,5 +210,5 @@ class World(Protocol):
     def variables(self) -> Mapping[str, str]:
         """The variables of our environment that matter to a rotation, without what may hold a key."""
 
-    def as_timer(self, scope: str, service: str, path: str) -> Examined:
+    def as_timer(self, scope: str, playbook: str, path: str) -> Examined:
         """What the doctor says of this playbook in the environment of the timer's service. Raises PlaceError."""

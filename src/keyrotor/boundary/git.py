@@ -20,8 +20,7 @@ from pathlib import Path
 from keyrotor.boundary.process import Processes, environment
 from keyrotor.errors import PlaceError, RefusedError
 
-_STAGED = re.compile(rb"\S \d{6} (?P<object>[0-9a-f]+) (?P<stage>\d)\t")
-_COMMITTED = re.compile(rb"\d{6} blob (?P<object>[0-9a-f]+)\t")
+_STAGED = re.compile(rb"\S \d{6} [0-9a-f]+ (?P<stage>\d)\t")
 _PLAIN_GREP = ("--no-color", "--no-line-number", "--no-column", "--no-recurse-submodules", "--no-textconv")
 _QUESTION = 10.0  # seconds; 30 ms in a repository of 20,000 files
 
@@ -136,28 +135,30 @@ class Git:
             raise PlaceError(f"cannot commit {self._file}: git ended with exit code {code}")
 
     def _standing(self, data: bytes | None) -> Standing:
+        staged, committed = self._objects()
+        if staged and staged == committed and data is not None and _is_object(staged, data):
+            return Standing.COMMITTED
         literal = ("--literal-pathspecs", "ls-files", "-z", "-t", "--stage", "--others", "--exclude-standard")
         code, out = self._ask(*literal, "--", self._file.name)
         if code:
             return Standing.UNKNOWN
         if not out:
             return Standing.UNKNOWN if data is None else Standing.IGNORED
-        staged = _STAGED.match(out)
-        if staged is None:
+        stage = _STAGED.match(out)
+        if stage is None:
             return Standing.UNTRACKED
-        if staged["stage"] != b"0":
+        if stage["stage"] != b"0":
             return Standing.UNMERGED
-        if self._is_committed(staged["object"], data):
-            return Standing.COMMITTED
         return Standing.UNKNOWN if self._is_converted() else Standing.CHANGED
 
-    def _is_committed(self, staged: bytes, data: bytes | None) -> bool:
-        """Whether what lies there, what is staged and what is committed are the same."""
-        if data is None or not _is_object(staged, data):
-            return False
-        code, out = self._ask("ls-tree", "-z", "HEAD", "--", self._file.name)
-        committed = None if code else _COMMITTED.match(out)  # a branch without a commit is an error to git
-        return committed is not None and committed["object"] == staged
+    def _objects(self) -> tuple[bytes, bytes]:
+        """The names of the objects that are staged and committed for the file; "" for one that is not there."""
+        if "\n" in self._file.name:
+            return b"", b""  # git is asked line by line
+        name = os.fsencode(self._file.name)
+        _, out = self._ask("cat-file", "--batch-check=%(objectname)", stdin=b":0:./%b\nHEAD:./%b\n" % (name, name))
+        staged, committed = [*out.splitlines(), b"", b""][:2]
+        return (b"" if b" " in staged else staged, b"" if b" " in committed else committed)
 
     def _is_converted(self) -> bool:
         """Whether git keeps it in another form, which only a filter of the repository's could tell."""

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keyrotor.boundary.systemd import Systemd
+from keyrotor.boundary.systemd import Systemd, timer_names
 from keyrotor.boundary.unit_text import Timer
 from keyrotor.core.findings import Finding, found
 from keyrotor.ports import Seen
 
-COMMON = "keyrotor"
 PATIENCE = timedelta(days=2)  # it wakes daily: a day, a random delay, and a day's grace
 
 
@@ -30,12 +28,11 @@ class Host:
         if self.systemd.lingers() is False:
             user = _user()
             yield found("linger-off", user, user=user)
-        # A name that systemd does not take would make it refuse the other as well.
-        own = f"{COMMON}-{re.sub(r'[^A-Za-z0-9:_.-]', '-', seen.book.name)}"
-        asked = self.systemd.timers([f"{own}.timer", f"{COMMON}.timer", f"{own}.service", f"{COMMON}.service"])
+        names = timer_names(seen.book.name)
+        asked = self.systemd.timers(names)
         known = [timer for timer in asked[:2] if timer.is_known]
         if not known:
-            yield found("timer-absent", f"{own}.timer", playbook=seen.book.name)
+            yield found("timer-absent", names[0], playbook=seen.book.name)
             return
         timer = next((each for each in known if each.active == "active"), known[0])
         yield from self._of(timer, self._woken(timer, asked[2:]), seen.now)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keyrotor.boundary import files, generate, keychain, plaintext, writable
 from keyrotor.boundary.signals import Signals
+from keyrotor.boundary.systemd import timer_names
 from keyrotor.core.checkup import Check, Examined, Line
 from keyrotor.core.model import Playbook, Row, Source, Value
 from keyrotor.errors import RefusedError, UsageError
@@ -31,6 +32,8 @@ class RealWorld(Parts):
         self.meanwhile = [_load_looks]
         if any(place.kind == "litellm" for place in book.places):
             self.meanwhile.append(self.http.load)  # the longest comes first
+        for scope in {place.options["scope"] for place in book.places if place.kind == "systemd-unit"}:
+            self.manager(scope).expect(timer_names(book.name))
 
     def inherit(self, lock: int) -> None:
         self.processes.lock = lock
@@ -141,10 +144,10 @@ class RealWorld(Parts):
 
         return environment.that_matter(self.env)
 
-    def as_timer(self, scope: str, service: str, path: str) -> Examined:
+    def as_timer(self, scope: str, playbook: str, path: str) -> Examined:
         from keyrotor.world import looking
 
-        return looking.as_timer(self, scope, service, path)
+        return looking.as_timer(self, scope, playbook, path)
 
 
 def _load_looks() -> None:

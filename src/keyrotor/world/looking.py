@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from keyrotor.boundary.sops import Sops
+from keyrotor.boundary.systemd import timer_names
 from keyrotor.core import plan
 from keyrotor.core.checkup import Check, Examined, Line
 from keyrotor.core.model import Act, Playbook, Row, Source
@@ -85,9 +86,10 @@ def health(
     return health.asked(items, wanted.within, parts.stop.rest, told)
 
 
-def as_timer(parts: Parts, scope: str, service: str, path: str) -> Examined:
+def as_timer(parts: Parts, scope: str, playbook: str, path: str) -> Examined:
     from keyrotor.looks.as_timer import AsTimer
 
+    service = timer_names(playbook)[2]
     return AsTimer(scope, service, parts.processes, parts.env, parts.folder).examined(path)
 
 
