@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -311,6 +312,12 @@ def test_nothing_is_printed_but_by_those_who_talk() -> None:
 
 def _called(call: ast.Call) -> str:
     return getattr(call.func, "id", getattr(call.func, "attr", ""))
+
+
+@pytest.mark.parametrize("path", modules())
+def test_no_group_of_a_pattern_is_repeated_possessively(path: str) -> None:
+    """CPython before 3.11.5, which Debian 12 has, matches `(…)*+` wrongly where the group backtracks (gh-106052)."""
+    assert re.findall(r"\)[*+?]\+", (SRC / path).read_text("utf-8")) == []
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------

@@ -17,20 +17,20 @@ from collections.abc import Mapping
 from keyrotor.errors import FormatError
 from keyrotor.formats.splice import BOM, Leaf, check_utf8, fault
 
-_HEAD = rb"(?:export[ \t]++)?+(?P<name>[A-Za-z_][A-Za-z0-9_.-]*+)[ \t]*+=[ \t]*+"
-_DOUBLE = rb'"(?P<double>[^"\\]*+(?:\\(?s:.)[^"\\]*+)*+)"'
+_HEAD = rb"(?:export[ \t]++|(?!export[ \t]))(?P<name>[A-Za-z_][A-Za-z0-9_.-]*+)[ \t]*+=[ \t]*+"
+_DOUBLE = rb'"(?P<double>[^"\\]*+(?:\\(?s:.)[^"\\]*+)*)"'
 # The shells end the string at \', python-dotenv does not.
-_SINGLE = rb"'(?P<single>[^'\\]*+(?:\\(?!')[^'\\]*+)*+)'"
+_SINGLE = rb"'(?P<single>[^'\\]*+(?:\\(?!')[^'\\]*+)*)'"
 # A # begins a comment only after a blank.
 _WORD = rb"(?:[^ \t\r\n#]|(?<![ \t])#)[^ \t\r\n]*+"
-_BARE = rb"(?P<bare>(?:(?![\"'])" + _WORD + rb"(?:[ \t]++" + _WORD + rb")*+)?+)"
+_BARE = rb"(?P<bare>(?:(?![\"'])" + _WORD + rb"(?:[ \t]++" + _WORD + rb")*)?)"
 _COMMENT = rb"#[^\r\n]*+"
 _END = rb"\r?(?:\n|\Z)"
 _ASSIGNMENT = (
     _HEAD + rb"(?:" + _DOUBLE + rb"|" + _SINGLE + rb"|" + _BARE + rb")"
-    rb"[ \t]*+(?:(?<=[ \t])" + _COMMENT + rb")?+(?<!\\)" + _END
+    rb"[ \t]*+(?:(?<=[ \t])" + _COMMENT + rb")?(?<!\\)" + _END
 )
-_LINE = re.compile(rb"[ \t]*+(?:" + _ASSIGNMENT + rb"|(?:[#;][^\r\n]*+)?+" + _END + rb")")
+_LINE = re.compile(rb"[ \t]*+(?:" + _ASSIGNMENT + rb"|(?:[#;][^\r\n]*+)?" + _END + rb")")
 _BEGINNING = re.compile(rb"[ \t]*+" + _HEAD)
 _QUOTED = re.compile(_DOUBLE + rb"|" + _SINGLE)
 _REST = re.compile(rb"[^\r\n]*+")

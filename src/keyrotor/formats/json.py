@@ -21,19 +21,19 @@ from keyrotor.formats.splice import BOM, Leaf, check_utf8, fault
 # Paths grow with the depth; settings files are about five deep.
 MAX_DEPTH: Final = 200
 
-_SPACE = rb"[ \t\r\n]*+(?:/(?:/[^\r\n]*+|\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/)[ \t\r\n]*+)*+"
+_SPACE = rb"[ \t\r\n]*+(?:/(?:/[^\r\n]*+|\*[^*]*+(?:\*(?!/)[^*]*+)*\*/)[ \t\r\n]*+)*"
 _ESCAPE = rb"\\(?:[\"\\/bfnrt]|u[0-9A-Fa-f]{4})"
-_STRING = rb"[^\"\\\x00-\x1f]*+(?:" + _ESCAPE + rb"[^\"\\\x00-\x1f]*+)*+"
-_BARE = rb"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+|true|false|null)(?![A-Za-z0-9_.+-])"
+_STRING = rb"[^\"\\\x00-\x1f]*+(?:" + _ESCAPE + rb"[^\"\\\x00-\x1f]*+)*"
+_BARE = rb"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null)(?![A-Za-z0-9_.+-])"
 _VALUE = rb'(?:"(?P<string>' + _STRING + rb')"|(?P<bare>' + _BARE + rb")|(?P<open>[\[{]))"
 _MEMBER = rb'"(?P<name>' + _STRING + rb')"' + _SPACE + rb":" + _SPACE + _VALUE
 _COMMA = rb"," + _SPACE
 
 _DOCUMENT = re.compile(_SPACE + _VALUE)
 _FIRST_MEMBER = re.compile(_SPACE + rb"(?:" + _MEMBER + rb"|(?P<close>\}))")
-_NEXT_MEMBER = re.compile(_SPACE + rb"(?:" + _COMMA + _MEMBER + rb"|(?:" + _COMMA + rb")?+(?P<close>\}))")
+_NEXT_MEMBER = re.compile(_SPACE + rb"(?:" + _COMMA + _MEMBER + rb"|(?:" + _COMMA + rb")?(?P<close>\}))")
 _FIRST_ELEMENT = re.compile(_SPACE + rb"(?:" + _VALUE + rb"|(?P<close>\]))")
-_NEXT_ELEMENT = re.compile(_SPACE + rb"(?:" + _COMMA + _VALUE + rb"|(?:" + _COMMA + rb")?+(?P<close>\]))")
+_NEXT_ELEMENT = re.compile(_SPACE + rb"(?:" + _COMMA + _VALUE + rb"|(?:" + _COMMA + rb")?(?P<close>\]))")
 
 _SPACES = re.compile(_SPACE)
 _BODY = re.compile(_STRING)
