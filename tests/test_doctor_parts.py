@@ -6,20 +6,24 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from keyrotor.boundary.process import Processes
+from keyrotor.boundary.process import Done, Processes
+from keyrotor.boundary.systemd import Systemd
 from keyrotor.core.checkup import Check, Line, State
 from keyrotor.core.model import Source
+from keyrotor.doctor import _looked
 from keyrotor.errors import PlaceError
+from keyrotor.journal import Journal
 from keyrotor.looks.as_timer import Service, argv, parsed
 from keyrotor.looks.environment import that_matter
 from keyrotor.looks.keeping import Keeping, file_system
 from keyrotor.looks.opening import Opening
+from keyrotor.looks.programs import Bus
 
 NOBODY = 65534
 FOLDER = Path("/srv/project")
@@ -30,21 +34,22 @@ FOLDER = Path("/srv/project")
 
 def test_the_systems_timer_is_run_by_the_systems_manager() -> None:
     """Its argv alone is looked at: no test may start a unit of the machine's own manager."""
-    command = argv("system", FOLDER, Service(), {}, "playbooks/one.toml")
+    command = argv("system", FOLDER, Service(), "keyrotor-doctor-1", "playbooks/one.toml")
     assert command[:2] == ["systemd-run", "--system"]
     assert {"--wait", "--pipe", "--collect", "--no-ask-password", "--working-directory=/srv/project"} <= set(command)
     assert any(word.startswith("--property=RuntimeMaxSec=") for word in command)
-    assert command[-6:] == [sys.executable, "-m", "keyrotor", "doctor", "--json", "playbooks/one.toml"]
-    assert argv("system", FOLDER, Service(), {}, "")[-1] == "--json"
+    assert "--unit=keyrotor-doctor-1" in command
+    assert command[-7:] == [sys.executable, "-P", "-m", "keyrotor", "doctor", "--json", "playbooks/one.toml"]
+    assert argv("system", FOLDER, Service(), "keyrotor-doctor-1", "")[-1] == "--json"
 
 
 def test_no_value_of_the_service_stands_in_the_argv() -> None:
     """systemd-run takes it from its own environment; what it needs there itself is written out."""
-    service = Service({"SOPS_AGE_KEY": "value", "PATH": "/opt/bin"}, ("EnvironmentFile=-/etc/keyrotor.env",))
-    command = argv("user", FOLDER, service, {"PATH": "/usr/bin"}, "")
-    assert {"--setenv=SOPS_AGE_KEY", "--setenv=PATH=/opt/bin", "--property=EnvironmentFile=-/etc/keyrotor.env"} <= set(
-        command
-    )
+    held = {"SOPS_AGE_KEY": "value", "TZ": "value", "LC_X": "value", "PATH": "/opt/bin"}
+    service = Service(held, ("EnvironmentFile=-/etc/keyrotor.env",))
+    command = argv("user", FOLDER, service, "keyrotor-doctor-1", "")
+    assert {"--setenv=SOPS_AGE_KEY", "--setenv=TZ", "--setenv=LC_X", "--setenv=PATH=/opt/bin"} <= set(command)
+    assert "--property=EnvironmentFile=-/etc/keyrotor.env" in command
     assert not any("value" in word for word in command)
 
 
@@ -52,14 +57,20 @@ SHOWN = """\
 Environment=A=1 "B=two words" "C=\\$HOME" "D=a\\"b\\\\c" E=x=y
 EnvironmentFiles=/etc/may be.env (ignore_errors=yes)
 EnvironmentFiles=/etc/must.env (ignore_errors=no)
-UnsetEnvironment=HOME LANG
+UnsetEnvironment=HOME KEY=value LANG
 User=backup
+UMask=0022
+WorkingDirectory=!/srv/a b
+ReadOnlyPaths="/srv/c d" -/mnt
+PrivateTmp=no
+RootDirectory=/srv/root
+ExecStart={ path=/opt/keyrotor ; argv[]=/opt/keyrotor rotate ; ignore_errors=no ; status=0/0 }
 LoadState=loaded
 """
 
 
 def test_what_systemctl_shows_of_a_service() -> None:
-    """Words with blanks and signs, two files, and a user."""
+    """Words with blanks and signs, two files, a user and a folder; of a variable that is taken away only its name."""
     service = parsed(SHOWN)
     assert service.variables == {"A": "1", "B": "two words", "C": "$HOME", "D": 'a"b\\c', "E": "x=y"}
     assert service.properties == (
@@ -67,12 +78,19 @@ def test_what_systemctl_shows_of_a_service() -> None:
         "EnvironmentFile=/etc/must.env",
         "UnsetEnvironment=HOME LANG",
         "User=backup",
+        "WorkingDirectory=-/srv/a b",
+        'ReadOnlyPaths="/srv/c d" -/mnt',
     )
+    assert service.folder == "-/srv/a b"
+    assert service.files == ("/etc/must.env",)
+    assert service.programs == ("/opt/keyrotor",)
+    assert service.not_carried == ("RootDirectory",)
 
 
 @pytest.mark.parametrize("shown", ["", "Environment=\nLoadState=not-found\n", SHOWN.replace("=loaded", "=masked")])
 def test_a_service_that_is_not_there_sets_nothing(shown: str) -> None:
-    assert parsed(shown) == Service()
+    assert parsed(shown).variables == {}
+    assert parsed(shown).properties == ()
 
 
 def test_what_may_hold_a_key_is_told_by_its_name_only() -> None:
@@ -197,3 +215,51 @@ def test_a_record_on_a_file_system_whose_locks_may_not_hold(monkeypatch: pytest.
         Path, "read_text", lambda self, *how: table if str(self) == "/proc/self/mountinfo" else real(self, *how)
     )
     assert said(named(keeping(tmp_path / "state").checks(), "state")).startswith(f"unknown: {tmp_path}/state")
+
+
+# -- a user without a name, a record that cannot be written, a look with a bug
+
+
+def test_a_user_who_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told by their number, as in a container. (A fake loginctl answer: no logind knows such a user.)"""
+
+    class Silent(Processes):
+        def run(self, argv: Sequence[str], **_: object) -> Done:
+            return Done(0, b"yes" if argv[2] == "4242" else b"", b"")
+
+    monkeypatch.setattr(os, "getuid", lambda: 4242)
+    bus = Bus("user", (), False, Systemd(Silent(), {}, "user"), Silent(), {})
+    assert said(named(bus.checks(), "linger")) == "well: on: the services of 4242 outlive the last logout"
+
+
+def test_a_record_that_its_owner_cannot_write(folder: Path) -> None:
+    """Ill: it can be read, and no run be recorded."""
+    state = folder / "state"
+    Journal.open(state).__exit__()
+    (state / "journal.sqlite3").chmod(0o400)
+    for path in (state, state / "journal.sqlite3"):
+        os.chown(path, NOBODY, NOBODY)
+    assert as_nobody(named(keeping(state).checks(), "record")).startswith("ill: cannot write the record: ")
+
+
+def test_a_bug_in_one_look_costs_one_line() -> None:
+    """It is told by its kind, and by nothing that its text holds."""
+
+    def wrong() -> str:
+        raise KeyError("value")
+
+    (line,) = _looked([Check("one", wrong)])
+    assert line.state is State.ILL
+    assert "KeyError" in line.said
+    assert "value" not in line.said
+
+
+def test_what_hangs_on_a_line_that_was_not_looked_at_is_not_looked_at() -> None:
+    """The first of them is named: what is to be mended."""
+
+    def wrong() -> str:
+        raise PlaceError("cannot")
+
+    lines = list(_looked([Check("a", wrong), Check("b", str, needs=("a",)), Check("c", str, needs=("b",))]))
+    assert [line.state for line in lines] == [State.ILL, State.SKIPPED, State.SKIPPED]
+    assert lines[2].said == "not looked at: a must be mended first"

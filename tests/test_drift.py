@@ -15,7 +15,9 @@ from keyrotor.ports import World
 from keyrotor.secret import Secret
 
 SOURCE = Source("/lab/global.enc.env", "KEY", "", "/lab")
-KNOWN = Lineage("sk-…now", "r3", {"sk-…old": "r2", "sk-…leak": "r3"}, frozenset({"sk-…leak"}))
+KNOWN = Lineage(
+    "sk-…now", "r3", {"sk-…old": "r2", "sk-…leak": "r3"}, {"sk-…either": "r1"}, frozenset({"sk-…leak", "sk-…popped"})
+)
 
 
 class Printing:
@@ -25,14 +27,37 @@ class Printing:
         return "k", lambda secret: f"sk-…{unseal(secret).decode()}"
 
 
-def want(value: str, accepted: str = "") -> None:
-    drift.want_present(cast("World", Printing()), SOURCE, Secret(value.encode()), KNOWN, accepted, "book")
+def want(value: str, accepted: str = "", *, is_left: bool | None = False, known: Lineage = KNOWN) -> None:
+    world, secret = cast("World", Printing()), Secret(value.encode())
+    drift.want_present(world, SOURCE, secret, known, accepted, "book", is_left=is_left)
 
 
 @pytest.mark.parametrize("value", ["now", "byhand"])
 def test_a_value_that_is_not_former_may_be_put(value: str) -> None:
     """The present one, or one that nobody has seen before."""
     want(value)
+
+
+def test_a_file_that_is_as_the_last_run_left_it_needs_no_fingerprint() -> None:
+    """Byte for byte: then it holds the present value."""
+    want("now", is_left=True, known=Lineage(is_partial=True))
+
+
+@pytest.mark.parametrize("known", [Lineage(is_partial=True), Lineage("sk-…now", "r3", is_partial=True)])
+def test_what_cannot_be_compared_is_not_put_unasked(known: Lineage) -> None:
+    """The fingerprint key was lost: a former value would not be recognised. A word of one's own lets it pass."""
+    with pytest.raises(RefusedError, match="cannot be told"):
+        want("byhand", known=known)
+    want("byhand", "unknown", known=known)
+    if known.present:
+        want("now", known=known)
+
+
+def test_a_value_of_an_abandoned_run_is_put_when_it_is_named() -> None:
+    """Nobody has proven which of the two is dead."""
+    with pytest.raises(RefusedError, match="abandoned"):
+        want("either")
+    want("either", "either")
 
 
 @pytest.mark.parametrize("accepted", ["sk-…old", "old"])
@@ -48,6 +73,8 @@ def test_a_leaked_value_is_never_put_again(accepted: str) -> None:
     """An incident has replaced it; naming it changes nothing."""
     with pytest.raises(RefusedError, match="leaked"):
         want("leak", accepted)
+    with pytest.raises(RefusedError, match="leaked"):
+        want("popped", accepted)
 
 
 @pytest.mark.parametrize(("value", "accepted"), [("old", "leak"), ("now", "old"), ("byhand", "byhand")])

@@ -21,12 +21,12 @@ from keyrotor.core.report import EXITS
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SOURCE = Source(file="/lab/global.enc.env", key="LITELLM_MASTER_KEY", identity="", project="/lab")
-LABELS = {"playbook": 'a "playbook"\\', "key": "LITELLM_MASTER_KEY"}
+LABELS = {"playbook": 'a "playbook"\\', "file": "/lab/a.toml", "key": "LITELLM_MASTER_KEY"}
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "metrics.md"
 
 
-def book(name: str = LABELS["playbook"]) -> Playbook:
-    return Playbook(name, "/lab/a.toml", SOURCE, "month", 0.0, {}, ())
+def book(name: str = LABELS["playbook"], path: str = "/lab/a.toml") -> Playbook:
+    return Playbook(name, path, SOURCE, "month", 0.0, {}, ())
 
 
 def past(outcome: Outcome | None, outage: float | None = 6.5) -> Past:
@@ -122,6 +122,26 @@ def test_several_playbooks_stand_in_one_file() -> None:
     assert [family.name for family in families] == list(metrics.METRICS)
     assert len(next(one for one in families if one.name == "keyrotor_runs_owed").samples) == 2
     assert len(next(one for one in families if one.name == "keyrotor_audit_timestamp_seconds").samples) == 1
+
+
+def test_two_playbooks_of_one_name_are_told_apart() -> None:
+    """Prometheus refuses a whole file in which one series stands twice."""
+    text = metrics.text_of([audited(), audited(book=book(path="/other/a.toml"))]).decode()
+    series = [
+        (sample.name, *sorted(sample.labels.items()))
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    ]
+    assert len(series) > 20
+    assert len(series) == len(set(series))
+
+
+def test_what_was_written_is_known_again() -> None:
+    """With findings or without, and of nothing at all; nothing else is."""
+    assert metrics.is_ours(metrics.text_of([audited()]))
+    assert metrics.is_ours(metrics.text_of([]))
+    others = (b"", b"# HELP node_load1 1m load average.\n", b'name = "a playbook"\n', b"# HELP keyrotor")
+    assert [other for other in others if metrics.is_ours(other)] == []
 
 
 def test_no_file_is_made_where_the_environment_asks_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

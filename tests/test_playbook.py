@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,15 @@ def test_a_faulty_playbook_is_refused_where_it_is_wrong(project: Path, fault: st
     text, words = BAD[fault]
     said = refused(project, text)
     assert [word for word in words if word not in said] == [], said
+
+
+@pytest.mark.parametrize("who", ["admin:{}@", ":{}@", "{}@"])
+def test_an_address_with_a_password_in_it_is_refused(project: Path, who: str) -> None:
+    """An address is shown everywhere: in a plan, in the record, in metrics. The error does not show it."""
+    password = secrets.token_hex(8)
+    said = refused(project, WHOLE.replace("http://", "http://" + who.format(password)))
+    assert "(litellm): url: not an address" in said
+    assert password not in said
 
 
 @pytest.mark.parametrize("text", ["name = \n", WHOLE + "[[place\n", 'name = "a"\nname = "b"\n'])

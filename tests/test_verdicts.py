@@ -101,3 +101,16 @@ def test_a_playbook_is_told_in_one_sentence(due: datetime, said: str) -> None:
 
     one = Aged(BOOK, NOW, (), "", None, None, (), due, ())
     assert said in " ".join(" ".join(verdicts.lines_of([one], plain)).split())
+
+
+@pytest.mark.parametrize("sign", ["\x1b[2J", "\n", "\r", "\x9b", "\u202e", "\u2028", "\udcff"])
+def test_nothing_that_steers_a_terminal_is_told(sign: str) -> None:
+    """File names may hold anything; what is shown of it is its code. Colours are ours, and stay."""
+    told = f"a{sign}b"
+    finding = Finding("twin-beside", Severity.HIGH, told, told, told, f"shred -u {told}  (if {told})")
+    book = Playbook(told, "/lab/a.toml", SOURCE, "month", 0, {}, ())
+    one = Audited(book, NOW, (), "", None, None, (), None, (finding,))
+    lines = verdicts.lines_of([one], lambda _, word: f"\x1b[1m{word}\x1b[0m")
+    said = "".join(lines).replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert said.isprintable()
+    assert said.count("a\\") == 6

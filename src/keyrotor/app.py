@@ -52,6 +52,7 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
             raise RefusedError(f"cannot rotate {book.source.key}: the value given is the present one")
         if not world.screen.consents(book, ready.rows):
             return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book.name, reason="not agreed to")
+        want_unchanged(None)  # the question may have stood for an hour
         with Journal.open(world.state) as journal:
             runs.forget_expired(world, journal, book.source)
             journal.discard_unopened(world.now())
@@ -61,7 +62,9 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
             return report_of(journal, ending, notes)
 
 
-def _chosen(world: World, name: str | None, file: Path | None) -> tuple[Playbook, Callable[[preflight.Found], None]]:
+def _chosen(
+    world: World, name: str | None, file: Path | None
+) -> tuple[Playbook, Callable[[preflight.Found | None], None]]:
     """The playbook, by its name or by a saved plan's; and what refuses once that plan does not hold any more."""
     if file is None:
         return playbook.load(shelf.find(name, world.folder, world.env), world.env), lambda _: None

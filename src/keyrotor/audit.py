@@ -6,7 +6,7 @@ What several looks need is read once, here: the record, the encrypted file, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 
 from keyrotor import playbook, shelf
@@ -41,7 +41,28 @@ def audit(world: World, names: Sequence[str]) -> list[Audited]:
     """Look at these playbooks, or at all of the project's. Raises UsageError, PlaybookError."""
     books = [playbook.load(path, world.env) for path in shelf.find_all(names, world.folder, world.env)]
     known = _known(world)
-    return [_audited(world, book, known) for book in books]
+    return [_steady(world, book, known) for book in books]
+
+
+def _steady(world: World, book: Playbook, known: _Known) -> Audited:
+    """Looked at while no run of its file moved: what is seen of places is compared with what the record said before.
+    A run that begins or ends meanwhile makes it look once more, and one that still goes on is told."""
+    audited = _audited(world, book, known)
+    again = _known(world)
+    if not _moved(book, known, again):
+        return audited
+    audited = _audited(world, book, again)
+    after = _known(world)
+    if not _moved(book, again, after) or any(one.id == "run-going" for one in audited.findings):
+        return audited
+    newest = max(after.recorded.about(book.source), key=lambda past: past.last)
+    words = {"run": newest.run.plan.run, "how": "the record grew while it was looked at", "playbook": book.name}
+    return replace(audited, findings=ordered([*audited.findings, found("run-going", book.source.file, **words)]))
+
+
+def _moved(book: Playbook, before: _Known, after: _Known) -> bool:
+    told, now = (known.recorded.about(book.source) for known in (before, after))
+    return bool(now) and told != now
 
 
 def _audited(world: World, book: Playbook, known: _Known) -> Audited:
@@ -92,17 +113,23 @@ def _recorded(world: World) -> Recorded:
 
 def _past(account: Account) -> Past:
     away = outage(account.run, ((entry.at, entry.event) for entry in account.entries))
-    return Past(account.run, account.entries[0].seq, account.opened, account.closed, away)
+    first, last = account.entries[0], account.entries[-1]
+    return Past(account.run, first.seq, account.opened, account.closed, away, last.at, last.seq)
 
 
 def _seen(book: Playbook, known: _Known, pair: Pair | None, holds: Mapping[str, Holds]) -> Seen:
     line = lineage((past.run for past in known.recorded.runs), book.source, known.key)
 
-    def former(secret: Secret) -> str:
-        mark = known.fingerprint(secret) if line.formers else ""
-        return mark if mark in line.formers else ""
-
     present = known.fingerprint(pair.old) if pair else ""
+    # Where a former value came back the file is wrong, and not the places that have what was put last; while a run is
+    # owed they may have either of its values.
+    is_moving = present in line.formers or bool(known.recorded.owed(book.source))
+    formers = line.formers if is_moving else line.superseded(present)
+
+    def former(secret: Secret) -> str:
+        mark = known.fingerprint(secret) if formers else ""
+        return mark if mark in formers else ""
+
     return Seen(book, known.now, pair, former, known.recorded, line, present, holds)
 
 

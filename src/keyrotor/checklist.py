@@ -26,12 +26,18 @@ def lines_of(lines: Sequence[Line], all_well: str) -> list[str]:
 
 def _told(line: Line, width: int) -> list[str]:
     spent = f" ({line.seconds:.1f} s)" if line.seconds >= _NOTABLE else ""
+    name, said, mend = map(_printable, (line.name, line.said, line.mend))
     wrapped = textwrap.wrap(
-        f"{line.said}{spent}",
+        f"{said}{spent}",
         COLUMNS,
-        initial_indent=f"{SYMBOLS[line.state]} {line.name:<{width}}  ",
+        initial_indent=f"{SYMBOLS[line.state]} {name:<{width}}  ",
         subsequent_indent=" " * (width + 4),
         break_long_words=False,
         break_on_hyphens=False,
-    ) or [f"{SYMBOLS[line.state]} {line.name}"]
-    return [*wrapped, f"  mend: {line.mend}"] if line.state is State.ILL and line.mend else wrapped
+    ) or [f"{SYMBOLS[line.state]} {name}"]
+    return [*wrapped, f"  mend: {mend}"] if line.state is State.ILL and mend else wrapped
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal obeys: a name may come from anywhere."""
+    return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)

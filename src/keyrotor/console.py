@@ -40,7 +40,7 @@ def _repaired(report: Report) -> list[str]:
 
 
 def _besides(report: Report) -> str:
-    return " but those named below" if report.tasks else ""
+    return " but those named below" if report.tasks or any("is left as it is" in note for note in report.notes) else ""
 
 
 def _rolled_back(report: Report) -> list[str]:

@@ -5,6 +5,7 @@ Writes nothing. A playbook with an error is a line, not an end: what needs no pl
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -14,7 +15,17 @@ from keyrotor import playbook, shelf
 from keyrotor.core import plan
 from keyrotor.core.checkup import Check, Examined, Line, State
 from keyrotor.core.model import Act, Playbook
-from keyrotor.errors import JournalError, NoPlaybookError, PlaceError, PlaybookError, RefusedError
+from keyrotor.errors import (
+    BusyError,
+    JournalError,
+    NoPlaybookError,
+    OwedError,
+    PlaceError,
+    PlaybookError,
+    RefusedError,
+    UsageError,
+    internal,
+)
 from keyrotor.ports import World
 
 # The variables that a line stands or falls with, where it is well in one environment and ill in another; the first
@@ -26,6 +37,10 @@ _CAUSES: Mapping[str, tuple[str, ...]] = {
     "keyring": ("DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND"),
     "state": ("KEYROTOR_STATE_DIR", "XDG_STATE_HOME"),
 }
+
+# Whatever is raised by one look costs one line. A bug of ours is told by its kind and place, as everywhere.
+_OURS = (PlaceError, RefusedError, JournalError, UsageError, BusyError, OwedError)
+_BUGS = (OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, NameError, RuntimeError)
 
 _ONE_RECORD = "let KEYROTOR_STATE_DIR name the same folder in both"
 _NO_SYSTEMD = "run keyrotor where systemd runs (systemd-run belongs to it)"
@@ -45,7 +60,7 @@ def as_timer(world: World, name: str | None) -> Examined:
     scope = _scope(book)
     try:
         there = world.as_timer(scope, book.name if book else "", _named(path))
-    except (PlaceError, RefusedError) as error:
+    except _OURS as error:
         return Examined((Line("timer", State.ILL, str(error), error.hint or _NO_SYSTEMD),), {}, "")
     here = doctor(world, name)
     lines = (_compared(line, here, there, scope) for line in there.lines)
@@ -75,28 +90,32 @@ def _book(world: World, path: Path | NoPlaybookError) -> tuple[Playbook | None, 
     try:
         book = playbook.load(path, world.env)
     except PlaybookError as error:
-        return None, Line("playbook", State.ILL, str(error), error.hint or f"edit {path}")
+        return None, Line("playbook", State.ILL, str(error), error.hint or f"edit {shlex.quote(str(path))}")
     return book, Line("playbook", State.WELL, f"{book.name} ({path})")
 
 
 def _looked(checks: Iterable[Check]) -> Iterator[Line]:
-    ill: set[str] = set()
+    ill: dict[str, str] = {}  # a line that is not well, or not looked at -> what must be mended first
     for check in checks:
-        line = _line(check, ill)
+        if first := next((ill[needed] for needed in check.needs if needed in ill), ""):
+            ill.setdefault(check.name, first)
+            yield Line(check.name, State.SKIPPED, f"not looked at: {first} must be mended first")
+            continue
+        line = _line(check)
         if line.state is State.ILL:
-            ill.add(line.name)
+            ill[line.name] = line.name
         yield line
 
 
-def _line(check: Check, ill: set[str]) -> Line:
-    for needed in check.needs:
-        if needed in ill:
-            return Line(check.name, State.SKIPPED, f"not looked at: {needed} must be mended first")
+def _line(check: Check) -> Line:
     began = time.monotonic()
     try:
         seen = check.look()
-    except (PlaceError, RefusedError, JournalError, PlaybookError) as error:
+    except _OURS as error:
         seen = Line(check.name, State.ILL, str(error), error.hint or check.mend)
+    except _BUGS as error:
+        bug = internal(error)
+        seen = Line(check.name, State.ILL, f"cannot look at it: {bug}", check.mend or bug.hint)
     line = seen if isinstance(seen, Line) else Line(check.name, State.WELL, seen)
     return replace(line, seconds=time.monotonic() - began)
 
@@ -110,7 +129,9 @@ def _compared(there: Line, here: Examined, timer: Examined, scope: str) -> Line:
         return there
     else:
         there = replace(there, said=f"{there.said}; in this shell it is well: it is the environment")
-    causes = [name for name in _CAUSES.get(there.name, ()) if _differs(name, here, timer) and name in here.environment]
+    is_command = there.name.startswith("place ") and "no such program" in there.said
+    known = ("PATH",) if is_command else _CAUSES.get(there.name, ())
+    causes = [name for name in known if _differs(name, here, timer) and name in here.environment]
     return replace(there, mend=_import(causes[0], scope)) if causes else there
 
 

@@ -1,24 +1,32 @@
 """What a repair finds: the places that do not hold the present value, and what stands there in its stead.
 
-In a repair's pair the present value is `new`, for it is the goal; `old` is what the gateway runs with in its stead,
-if that could be told, else a decoy; `stale` is everything that a put may replace. Looks, and changes nothing.
+In a repair's pair the present value is `new`, for it is the goal. `old` is what the gateway runs with in its stead, if
+that is a key that can be asked for, else a decoy. `stale` is whatever else is known to be a former value, or cannot be
+taken for anything but a key: it is replaced wherever it is found. All else is `by_name`: replaced only where the
+key's own name stands before it. Looks, and changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from keyrotor.core import plan
 from keyrotor.core.lineage import Lineage
 from keyrotor.core.model import Act, Holds, Row, Source, Value
 from keyrotor.errors import RefusedError
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
 
+UNKNOWN = "unknown"  # what `--accept-former` takes where no fingerprint can be compared
 _ADMITTED = (Holds.NEW, Holds.BOTH)
 _GUESSING = ("client-file",)  # kinds that show whatever looks like a key; the others show what bears its name
-# A unit that is down may be started by a repair: nothing has to be proven with the old value first.
-_STARTABLE: Mapping[str, bool] = {"may_be_down": True}
+# How a repair's rows differ from a rotation's: the encrypted file is read only; a unit may be down, for nothing has to
+# be proven with a former value first; a door may be open until its unit is restarted, for its last row proves it shut.
+_OPTIONS: Mapping[Act, Mapping[str, Any]] = {Act.RESTART: {"may_be_down": True}}
+_SOURCE: Mapping[str, Any] = {"is_source": True}
+_OPEN: Mapping[str, Any] = {"may_be_open": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class Spot:
 
     row: Row
     holds: Holds  # `new` is the present value
-    must_put: bool  # this row alone is reason enough for a repair
+    must_put: bool  # the place does not hold it, or follows one above it that does not
     reasons: tuple[str, ...] = ()  # why it cannot be put
     skipped: str = ""  # why it is left out; "" if it is not
 
@@ -50,7 +58,7 @@ class Drift:
 
     @property
     def is_none(self) -> bool:
-        """Whether every place holds the present value already."""
+        """Whether there is nothing to put."""
         return not any(spot.must_put for spot in self.spots)
 
     @property
@@ -59,21 +67,37 @@ class Drift:
         return [why for spot in self.spots for why in spot.reasons]
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What every row is looked at with."""
+
+    world: World
+    source: Source
+    ciphertext: bytes
+    pair: Pair
+    checked: Pair  # what is checked is that the present value can be put, so it stands where a rotation's own is
+
+    def place(self, row: Row, rows: Sequence[Row], **options: Any) -> Place:
+        mine = replace(row, options={**row.options, **options})
+        others = [mine if each.id == row.id else each for each in rows]
+        return self.world.places(others, self.source, {Value.NEW: self.ciphertext}, self.world.state)[row.id]
+
+
 def look(world: World, rows: Sequence[Row], source: Source, ciphertext: bytes, present: Pair, known: Lineage) -> Drift:
     """Look at every row. `present` is the file's own pair: the present value as `old`, and a decoy."""
-    rows = [replace(row, options={**row.options, **_STARTABLE}) if row.act is Act.RESTART else row for row in rows]
+    rows = [_as_repaired(row) for row in rows]
     places = world.places(rows, source, {Value.NEW: ciphertext}, world.state)
     pair, has_old = pair_of(world, rows, places, present.old, present.siblings, known)
-    # What is checked is that the present value can be put, so it stands where a rotation's own is checked.
-    checked = replace(pair, old=present.old, new=present.new)
-    doors = {row.id: _door(row, places[row.id], pair, checked) for row in rows if row.act.is_proof}
-    is_proven = bool(doors) and all(spot.holds in _ADMITTED for spot in doors.values() if spot.row.act is Act.ADMIT)
-    spots = [
-        doors.get(row.id) or _spot(row, places[row.id], pair, checked, source.key, is_proven=is_proven) for row in rows
-    ]
-    if not is_proven and doors and not any(spot.must_put or spot.reasons for spot in spots):
-        spots = [_hopeless(spot, source.key) for spot in spots]
-    return Drift(tuple(spots), pair, has_old)
+    stale = (pair.old, *pair.stale) if has_old else pair.stale
+    scene = _Scene(world, source, ciphertext, pair, replace(pair, old=present.old, new=present.new, stale=stale))
+    spots = [_spot(scene, row, rows, places[row.id]) for row in rows if not row.act.is_proof]
+    spots = _with_followers(spots)
+    restarted = {spot.row.id for spot in spots if spot.must_put and spot.row.act in (Act.RESTART, Act.COMMAND)}
+    doors = [_door(scene, row, rows, restarted) for row in rows if row.act.is_proof]
+    if not any(spot.must_put or spot.reasons for spot in spots):
+        doors = [_hopeless(spot, source.key) for spot in doors]
+    found = {spot.row.id: spot for spot in (*_with_doors(spots, doors, rows), *doors)}
+    return Drift(tuple(found[row.id] for row in rows), pair, has_old)
 
 
 def pair_of(
@@ -84,87 +108,151 @@ def pair_of(
     siblings: Mapping[str, Secret],
     known: Lineage,
 ) -> tuple[Pair, bool]:
-    """The present value as `new`, and every value that stands in its stead: by its name, or by being a former one;
-    and whether `old` is one of these, not a decoy."""
-    former = former_by(world, known)
-    stale: list[Secret] = []
+    """The present value as `new`, and every value that stands in its stead; and whether `old` is one of these.
+
+    Another of the file's secrets is never hunted for, whatever stands under the key's name: it belongs where it is.
+    """
+    former = former_by(world, known, present)
+    hunted: list[Secret] = []
+    by_name: list[Secret] = []
     for row in sorted(rows, key=lambda row: row.act is not Act.RESTART):  # what the gateway runs with comes first
         for secret in places[row.id].shows():
-            is_ours = row.kind not in _GUESSING or bool(former(secret))
-            if is_ours and not any(world.are_same(secret, other) for other in (present, *stale)):
-                stale.append(secret)
-    at = next((at for at, secret in enumerate(stale) if world.is_telling(secret)), None)
-    old = world.decoy() if at is None else stale.pop(at)
-    return Pair(old, present, siblings, tuple(stale)), at is not None
+            if any(world.are_same(secret, other) for other in (present, *hunted, *by_name)):
+                continue
+            is_other = any(world.are_same(secret, sibling) for sibling in siblings.values())
+            is_named = row.kind not in _GUESSING
+            if not is_other and (former(secret) or (is_named and world.is_key_like(secret))):
+                hunted.append(secret)
+            elif is_named:
+                by_name.append(secret)
+    at = next((at for at, secret in enumerate(hunted) if world.is_key_like(secret)), None)
+    old = world.decoy() if at is None else hunted.pop(at)
+    return Pair(old, present, siblings, tuple(hunted), tuple(by_name)), at is not None
 
 
-def former_by(world: World, known: Lineage) -> Callable[[Secret], str]:
+def former_by(world: World, known: Lineage, present: Secret) -> Callable[[Secret], str]:
     """What tells a former value by its fingerprint; "" for any other, and where none can be made."""
-    prints = world.known_fingerprinter() if known.formers else None
+    prints = world.known_fingerprinter() if known.formers or known.present else None
     if prints is None:
         return lambda _: ""
     _, fingerprint = prints
+    formers = known.superseded(fingerprint(present))
 
     def former(secret: Secret) -> str:
         mark = fingerprint(secret)
-        return mark if mark in known.formers else ""
+        return mark if mark in formers else ""
 
     return former
 
 
-def want_present(world: World, source: Source, present: Secret, known: Lineage, accepted: str, name: str) -> None:
-    """Raises RefusedError where the encrypted file holds a former value, unless its fingerprint was accepted by name.
+def want_present(
+    world: World, source: Source, present: Secret, known: Lineage, accepted: str, name: str, *, is_left: bool | None
+) -> None:
+    """Raises RefusedError where the encrypted file holds a former value, or might, unless it was accepted by name.
 
     A stale checkout or an editor that was left open brings a dead, perhaps leaked key back; what an incident has
-    replaced may never come back.
+    replaced may never come back. `is_left`: whether the file is byte for byte as the last run left it; None if no
+    run is on record.
     """
+    if is_left and not accepted:
+        return
     prints = world.known_fingerprinter()
     mark = prints[1](present) if prints else ""
-    if mark not in known.formers:
-        if accepted:
-            why = f"cannot accept {accepted}: the present {source.key} is {mark or 'not on record'}, no former value"
-            raise RefusedError(why, hint=f"keyrotor repair {name}")
-        return
-    told = f"{source.file} holds a former value of {source.key} ({mark}), which run {known.formers[mark]} had replaced"
+    run = known.formers.get(mark, "") or known.doubtful.get(mark, "")
     if mark in known.leaked:
-        raise RefusedError(f"cannot repair: {told} because it had leaked", hint=f"keyrotor rotate {name}")
-    bare = mark.rpartition("…")[2]
-    if accepted not in (mark, bare):
-        hint = f"bring the present file back (git log -p), or: keyrotor repair {name} --accept-former {bare}"
+        why = f"cannot repair: {source.file} holds a value of {source.key} ({mark}) that had leaked"
+        raise RefusedError(f"{why}; run {run} had replaced it", hint=f"keyrotor rotate {name}")
+    if (not mark or known.is_partial) and not run and mark != (known.present or None) and is_left is False:
+        _want_accepted(accepted, UNKNOWN, _cannot_tell(source), name)
+    elif run:
+        told = f"{source.file} holds a former value of {source.key} ({mark}), which run {run} had replaced"
+        if mark in known.doubtful:
+            why = f"run {run} was abandoned, so it may be a former one"
+            told = f"{source.file} holds a value of {source.key} ({mark}) of which little is known: {why}"
+        _want_accepted(accepted.rpartition("…")[2], mark.rpartition("…")[2], told, name)
+    elif accepted:
+        why = f"cannot accept {accepted}: the present {source.key} is {mark or 'not on record'}, no former value"
+        raise RefusedError(why, hint=f"keyrotor repair {name}")
+
+
+def _cannot_tell(source: Source) -> str:
+    return (
+        f"it cannot be told whether {source.file} holds a former value of {source.key}: the record's fingerprints "
+        "were made with another key than there is now"
+    )
+
+
+def _want_accepted(accepted: str, wanted: str, told: str, name: str) -> None:
+    if accepted != wanted:
+        hint = f"bring the present file back (git log -p), or: keyrotor repair {name} --accept-former {wanted}"
         raise RefusedError(f"cannot repair: {told}", hint=hint)
 
 
-def _door(row: Row, place: Place, pair: Pair, checked: Pair) -> Spot:
-    """A door that fails its check (another process has the port, say) is shown no key."""
-    reasons = tuple(place.check(checked))
-    is_asked = row.act is Act.ADMIT and not reasons
-    return Spot(row, place.holds(pair) if is_asked else Holds.UNKNOWN, False, reasons)
+def _as_repaired(row: Row) -> Row:
+    more = _SOURCE if row.kind == "sops-file" else _OPTIONS.get(row.act, {})
+    return replace(row, options={**row.options, **more})
 
 
-def _hopeless(spot: Spot, key: str) -> Spot:
-    """A door that refuses what everything behind it holds: no put would change that."""
-    if spot.row.act is not Act.ADMIT or spot.holds in _ADMITTED:
-        return spot
-    why = f"cannot repair {spot.row.label}: every place holds the present {key}, and it does not accept it"
-    return replace(spot, reasons=(why,))
-
-
-def _spot(row: Row, place: Place, pair: Pair, checked: Pair, key: str, *, is_proven: bool) -> Spot:
-    holds, reasons = place.holds(pair), tuple(place.check(checked))
+def _spot(scene: _Scene, row: Row, rows: Sequence[Row], place: Place) -> Spot:
+    holds, reasons = place.holds(scene.pair), tuple(place.check(scene.checked))
     if holds is Holds.REFERS:
-        return Spot(row, holds, False, skipped=f"refers to {key}; restart what reads it")
+        return Spot(row, holds, False, skipped=f"refers to {scene.source.key}; restart what reads it")
     if row.act is Act.FILE:
-        return _file(row, key, holds, reasons)
-    must_put = holds is not Holds.NEW
-    if holds is Holds.UNKNOWN:  # a unit that is down, or whose environment is hidden; a command that cannot look
-        must_put = row.act is Act.RESTART and not is_proven
+        return _file(row, place, scene.source.key, holds, reasons)
+    if row.act is Act.RESTART and holds is Holds.UNKNOWN and not reasons:
+        is_down = bool(scene.place(row, rows, may_be_down=False).check(scene.checked))
+        return Spot(row, holds, is_down)
+    must_put = holds not in (Holds.NEW, Holds.UNKNOWN) or (bool(reasons) and holds is not Holds.NEW)
     return Spot(row, holds, must_put, reasons if must_put else ())
 
 
-def _file(row: Row, key: str, holds: Holds, reasons: tuple[str, ...]) -> Spot:
-    if holds is not Holds.NEITHER or row.kind not in _GUESSING:
-        return Spot(row, holds, holds is not Holds.NEW, reasons if holds is not Holds.NEW else ())
-    if row.optional:
-        return Spot(row, holds, False, skipped="absent" if reasons else "has another key, or none")
-    why = f"cannot repair {row.label}: nothing in it is known to be a former {key}; put the present one there once"
-    return Spot(row, holds, True, reasons or (why,))
+def _file(row: Row, place: Place, key: str, holds: Holds, reasons: tuple[str, ...]) -> Spot:
+    is_guess = row.kind in _GUESSING
+    if holds is Holds.NEITHER and row.optional and (is_guess or not place.shows()):
+        return Spot(row, holds, False, skipped="absent" if reasons and is_guess else f"has no {key}, or another key")
+    if holds is Holds.NEITHER and is_guess:
+        why = f"cannot repair {row.label}: nothing in it is known to be a former {key}; put the present one there once"
+        return Spot(row, holds, True, reasons or (why,))
+    return Spot(row, holds, holds is not Holds.NEW, reasons if holds is not Holds.NEW else ())
+
+
+def _with_followers(spots: Sequence[Spot]) -> list[Spot]:
+    """What cannot be told is put where a place above it is (a unit, a command may have read that), else left out."""
+    found: list[Spot] = []
+    for spot in spots:
+        above = any(other.must_put for other in found if other.row.act is not Act.COMMAND)
+        if spot.holds is not Holds.UNKNOWN or spot.must_put or spot.row.act is Act.FILE:
+            found.append(spot)
+        elif above:
+            found.append(replace(spot, must_put=True))
+        else:
+            found.append(replace(spot, skipped="cannot be told what it holds, and nothing above it changes"))
+    return found
+
+
+def _with_doors(spots: Sequence[Spot], doors: Sequence[Spot], rows: Sequence[Row]) -> list[Spot]:
+    """A unit whose environment cannot be seen is put when its own door does not accept the present value."""
+    refusing = (door.row for door in doors if door.holds in (Holds.OLD, Holds.NEITHER))
+    ill = {unit.id for door in refusing if (unit := plan.unit_of(rows, door))}
+    return [replace(spot, must_put=True, skipped="") if spot.row.id in ill and spot.skipped else spot for spot in spots]
+
+
+def _door(scene: _Scene, row: Row, rows: Sequence[Row], restarted: set[str]) -> Spot:
+    """A door that fails its check (another process has the port, say) is shown no key."""
+    unit = plan.unit_of(rows, row)
+    options = _OPEN if unit and unit.id in restarted else {}
+    place = scene.place(row, rows, **options)
+    reasons = tuple(place.check(scene.checked))
+    is_asked = row.act is Act.ADMIT and not reasons
+    opened = replace(row, options={**row.options, **options})
+    return Spot(opened, place.holds(scene.pair) if is_asked else Holds.UNKNOWN, False, reasons)
+
+
+def _hopeless(spot: Spot, key: str) -> Spot:
+    """A door that does not accept what everything behind it holds: no put would change that."""
+    if spot.row.act is not Act.ADMIT or spot.holds in _ADMITTED or spot.reasons:
+        return spot
+    how = "gives no clear answer to it (is it still starting?)" if spot.holds is Holds.UNKNOWN else "does not accept it"
+    return replace(
+        spot, reasons=(f"cannot repair {spot.row.label}: every place holds the present {key}, and it {how}",)
+    )

@@ -31,7 +31,13 @@ OUTCOMES = (
     *(Outcome.ROTATED, Outcome.REPAIRED, Outcome.ROLLED_BACK, Outcome.OLD_ALIVE),
     *(Outcome.STUCK, Outcome.INTERRUPTED, Outcome.ABANDONED),
 )
+_BEGIN = b"# HELP keyrotor_key_age_seconds "
 Sample = tuple[str, Mapping[str, str], float]
+
+
+def is_ours(data: bytes) -> bool:
+    """Whether a file begins as `text_of` makes it begin, in this version or another."""
+    return data.startswith(_BEGIN)
 
 
 def text_of(audited: Sequence[Audited]) -> bytes:
@@ -63,7 +69,8 @@ class _Families:
 
 
 def _samples(one: Audited) -> list[Sample]:
-    labels = {"playbook": one.book.name, "key": one.book.source.key}
+    # The name alone tells no two playbooks apart that call themselves the same: only the file does.
+    labels = {"playbook": one.book.name, "file": one.book.path, "key": one.book.source.key}
     given = {
         "keyrotor_key_age_seconds": one.age.total_seconds() if one.age is not None else None,
         "keyrotor_key_rotated_timestamp_seconds": _timestamp(one.rotated),

@@ -45,14 +45,15 @@ def lines(seen: Preview, folder: Path, home: str) -> list[str]:
             told += ["", each.row.label, *_changes(each.changes, seen)]
     for heading, found in (("restarts", _restarts(seen)), ("asks", _asked(seen))):
         told += ["", heading, *found] if found else []
-    return [*told, "", _summary(seen)]
+    return [*told, "", *_wrapped(_summary(seen), "", "  ")]
 
 
 def ending(seen: Preview, file: Path | None) -> list[str]:
-    """What follows from a plan that nothing forbids."""
-    said = (
-        f"First run {seen.owed} must be finished: keyrotor resume {seen.owed}" if seen.owed else "A rotation can run."
-    )
+    """What follows from a plan that nothing forbids but a run that is owed; `file` is that of --out."""
+    if seen.owed:
+        said = f"First run {seen.owed.run} must be finished: keyrotor resume {seen.owed.run}"
+        return [said, "Nothing was changed; the plan is not saved." if file else "Nothing was changed."]
+    said = "A rotation can run."
     if file is None:
         return [said, "Nothing was changed."]
     return [said, f"Nothing was changed. The plan is saved: keyrotor rotate --plan {shlex.quote(str(file))}"]
@@ -175,7 +176,7 @@ def as_json(seen: Preview, file: Path | None = None) -> dict[str, Any]:
         "masks": {"old": seen.old, "new": seen.new},
         "last_outage": {"seconds": last.seconds, "run": last.run, "at": last.at.isoformat()} if last else None,
         "counts": counts(seen),
-        "owed": seen.owed or None,
+        "owed": seen.owed.run if seen.owed else None,
         "saved": str(file) if file else None,
     }
 

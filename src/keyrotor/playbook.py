@@ -124,6 +124,7 @@ def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         is_bare = not parts.path.rstrip("/").endswith("/v1")
+        is_bare = is_bare and not parts.username and not parts.password  # an address is shown
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and is_bare
     except ValueError:
         return False
@@ -142,6 +143,8 @@ class _Reader:
         document = self._convert(table, Document, "")
         secret = self._convert(document.secret, Secret, "[secret]")
         self._secret_file = secret.file
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", document.name):
+            raise self._error(f"name: {document.name!r}: it is typed in commands; use letters, digits, `.`, `_`, `-`")
         if secret.key in NEVER:
             raise self._error(f"[secret] key: {secret.key} cannot be rotated: {NEVER[secret.key]}")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", secret.key):

@@ -136,6 +136,9 @@ class World(Protocol):
     def inherit(self, lock: int) -> None:
         """From now on children inherit this descriptor."""
 
+    def hurry(self, seconds: float) -> None:
+        """From now on children have so much time, all together."""
+
     def read_secret(self, source: Source, *, to_set: bool = True) -> tuple[bytes, dict[str, Secret]]:
         """The live file's ciphertext, and every value in it; `to_set`: by a sops that could set one, too.
 
@@ -148,8 +151,11 @@ class World(Protocol):
     def prepare(self, source: Source, ciphertext: bytes, pair: Pair, folder: Path) -> Mapping[Value, bytes]:
         """Make `before` and `after` durable in the run's folder. Raises RefusedError, PlaceError."""
 
-    def keep(self, ciphertext: bytes, folder: Path) -> Mapping[Value, bytes]:
-        """Make the file as it is durable in the run's folder, as `after`: what a repair puts. Raises PlaceError."""
+    def keep(
+        self, source: Source, ciphertext: bytes, pair: Pair, folder: Path, *, has_old: bool
+    ) -> Mapping[Value, bytes]:
+        """Make what a repair needs durable in the run's folder: the file as it is, as `after`; and, as `before`, a
+        copy with what stood in the present value's stead, if that is known. Raises PlaceError."""
 
     def prepared(self, folder: Path, values: Iterable[Value]) -> Mapping[Value, bytes]:
         """What `prepare` or `keep` put there for these values. Raises PlaceError."""
@@ -159,8 +165,8 @@ class World(Protocol):
     def generate(self, book: Playbook) -> tuple[Secret, str]:
         """A new value, and its public half if it has one."""
 
-    def is_telling(self, secret: Secret) -> bool:
-        """Whether a value is long and odd enough to be found among other words."""
+    def is_key_like(self, secret: Secret) -> bool:
+        """Whether a value cannot be taken for anything but a key, wherever it stands."""
 
     def are_same(self, one: Secret, other: Secret) -> bool: ...
     def record_refusals(self) -> list[str]:
@@ -170,6 +176,9 @@ class World(Protocol):
         """Make the file hold this whole, for everybody to read. Raises PlaceError."""
 
     def digest(self, data: bytes) -> str: ...
+    def is_still(self, file: Path, data: bytes) -> bool:
+        """Whether the file holds these bytes."""
+
     def fingerprinter(self) -> tuple[str, Callable[[Secret], str]]:
         """The name of the fingerprint key, and what makes fingerprints with it; made if there is none."""
 

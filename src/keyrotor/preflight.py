@@ -52,7 +52,7 @@ class Found:
         if not refusals:
             return None
         several = f"cannot rotate {self.book.source.key}, for {len(refusals)} reasons:\n  " + "\n  ".join(refusals)
-        return RefusedError(several if len(refusals) > 1 else refusals[0], hint=_mend(refusals, self.book))
+        return RefusedError(several if len(refusals) > 1 else refusals[0], hint=mend(refusals, self.book))
 
 
 def check(
@@ -89,12 +89,12 @@ def look(world: World, book: Playbook, given: Secret | None = None) -> Found:
     looked = []
     for row in rows:
         seen = replace(pair, new=given) if given is not None and row.act is Act.FILE else pair
-        why, reasons = _looked(row, places[row.id], seen, book.source.key)
+        why, reasons = judged(row, places[row.id], seen, book.source.key)
         looked.append(Looked(row, why, tuple(reasons)))
     return Found(book, tuple(looked), tuple(world.record_refusals()), places, pair, ciphertext)
 
 
-def _looked(row: Row, place: Place, pair: Pair, key: str) -> tuple[str, list[str]]:
+def judged(row: Row, place: Place, pair: Pair, key: str) -> tuple[str, list[str]]:
     """Why the place is skipped, and why it forbids a rotation. A door that fails its check (another
     process has the port, say) is shown no key."""
     holds = place.holds(pair) if row.act is Act.FILE else None
@@ -132,7 +132,8 @@ _DOOR: Mapping[Holds | None, str] = {
 }
 
 
-def _mend(refusals: Sequence[str], book: Playbook) -> str:
+def mend(refusals: Sequence[str], book: Playbook) -> str:
+    """The command that mends these; "" where each says it itself."""
     if any("does not hold the present value" in reason for reason in refusals):
         return f"keyrotor repair {book.name}"
     return ""

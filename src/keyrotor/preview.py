@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from keyrotor import __version__, playbook, preflight, shelf
+from keyrotor import __version__, playbook, preflight, session, shelf
 from keyrotor.core import plan
-from keyrotor.core.model import Playbook, Row
-from keyrotor.core.preview import KIND, SCHEMA, Change, Planned, Saved, State, differences, line_of, state_of
+from keyrotor.core.model import Playbook
+from keyrotor.core.preview import KIND, SCHEMA, Change, Line, Planned, Saved, differences, line_of, state_of
 from keyrotor.core.report import outage
-from keyrotor.errors import PlaceError, RefusedError, UsageError
+from keyrotor.errors import KeyrotorError, OwedError, PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import World
 from keyrotor.secret import Pair, Secret
@@ -50,10 +50,15 @@ class Preview:
     record: tuple[str, ...]  # why nothing could be recorded
     old: str  # the present value, masked
     new: str
-    owed: str  # the run that must be finished first; "" if none
+    owed: OwedError | None  # the run that must be finished first
     last_outage: Outage | None
     refusal: RefusedError | None
     saved: Saved | None  # what `save` writes, where that was asked for and nothing forbids the rotation
+
+    @property
+    def error(self) -> KeyrotorError | None:
+        """With what `rotate` would end; it asks for an owed run before it looks at any place."""
+        return self.owed or self.refusal
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -62,15 +67,17 @@ class Preview:
 
 def preview(world: World, name: str | None, *, to_save: bool = False) -> Preview:
     """Look at everything that a rotation would look at and change. Raises RefusedError where the secret itself cannot
-    be read; every other reason is in the answer."""
+    be read (OwedError, if a run of it is owed); every other reason is in the answer. What is saved was made in peace:
+    nothing while a run is owed or going on."""
     book = playbook.load(shelf.find(name, world.folder, world.env), world.env)
-    owed, accounts = _record(world, book)
+    owed, accounts = _owed(world, book), _accounts(world, book)
+    to_save = to_save and owed is None
     salt = world.salt() if to_save else ""
     imprints, fault = _imprinted(world, book, salt) if to_save else ({}, None)
     try:
         found = preflight.look(world, book)
     except RefusedError as error:
-        raise _besides_owed(error, owed) from None
+        raise (owed or error) from None
     new, is_alike = _new_value(world, book)
     pair = replace(found.pair, new=new)
     planned = tuple(_planned(found, each, pair, is_alike) for each in found.looked)
@@ -82,12 +89,12 @@ def preview(world: World, name: str | None, *, to_save: bool = False) -> Preview
         book=book,
         planned=planned,
         record=found.record,
-        old=_present(world, found.pair.old),
+        old=_present(world, found.pair.old, accounts),
         new=world.mask(new, "new"),
         owed=owed,
         last_outage=_last_outage(accounts),
-        refusal=_besides_owed(refusal, owed) if refusal else None,
-        saved=_saved(world, found, book, imprints, salt, accounts) if to_save and not refusal else None,
+        refusal=refusal,
+        saved=_saved(world, found, salt, imprints, accounts) if to_save and not refusal else None,
     )
 
 
@@ -106,16 +113,17 @@ def read(file: Path) -> Saved:
     except OSError as error:
         raise UsageError(f"cannot read plan {file}: {(error.strerror or '').lower()}") from None
     if table.get("kind") != KIND:
-        raise UsageError(f"cannot read plan {file}: it is no saved plan", hint=_again(file))
+        raise UsageError(f"cannot read plan {file}: it is no saved plan")
+    again = _again(str(table.get("playbook", "")), file)
     if table.get("schema") != SCHEMA:
         why = f"its schema is {table.get('schema')}, this keyrotor reads {SCHEMA}"
-        raise UsageError(f"cannot read plan {file}: {why}", hint=_again(file))
+        raise UsageError(f"cannot read plan {file}: {why}", hint=again)
     try:
         saved = msgspec.convert(table, Saved)
     except msgspec.ValidationError:
         saved = None
     if saved is None or not re.fullmatch(r"(?:[0-9a-f]{2})+", saved.salt):
-        raise UsageError(f"cannot read plan {file}: it is damaged", hint=_again(file))
+        raise UsageError(f"cannot read plan {file}: it is damaged", hint=again)
     return saved
 
 
@@ -124,30 +132,44 @@ def playbook_of(world: World, saved: Saved, file: Path, name: str | None) -> str
     if name is not None and shelf.find(name, world.folder, world.env).resolve() != Path(saved.path).resolve():
         raise UsageError(f"cannot rotate {name} by plan {file}: it was made from {saved.path}")
     now = {**saved.digests, saved.path: world.imprint(Path(saved.path), saved.salt)}
-    _want_same(saved, replace(saved, digests=now), file)
+    _want_same(world, saved, replace(saved, digests=now), file)
     return saved.path
 
 
-def want_unchanged(world: World, book: Playbook, saved: Saved, file: Path, found: preflight.Found) -> None:
-    """Raises RefusedError, naming everything that has changed since the plan was saved."""
-    _, accounts = _record(world, book)
+def want_unchanged(world: World, book: Playbook, saved: Saved, file: Path, found: preflight.Found | None) -> None:
+    """Raises RefusedError, naming everything that has changed since the plan was saved; without `found`, which takes
+    a second, everything but what the places say."""
     imprints, fault = _imprinted(world, book, saved.salt)
+    if fault is not None and found is None:
+        raise RefusedError(str(fault), hint=fault.hint)
     if fault is not None:
         return  # preflight tells why: it could not look there either
-    present = _saved(world, found, book, imprints, saved.salt, accounts)
-    if found.refusal():  # it says more than that the places are others
-        present = replace(present, places=saved.places, skipped=saved.skipped)
-    _want_same(saved, present, file)
+    newest = _newest(_accounts(world, book))
+    present = replace(saved, keyrotor=__version__, digests=imprints, newest=newest)
+    if found is not None and found.refusal() is None:  # a refusal says more than that the places are others
+        present = replace(present, places=_lines(found), skipped=_skipped(found))
+    _want_same(world, saved, present, file)
 
 
-def _want_same(saved: Saved, present: Saved, file: Path) -> None:
+def _want_same(world: World, saved: Saved, present: Saved, file: Path) -> None:
     if changed := differences(saved, present):
         what = f" {changed[0]}" if len(changed) == 1 else "".join(f"\n  {one}" for one in changed)
-        raise RefusedError(f"cannot rotate by plan {file}, it is stale:{what}", hint=_again(file))
+        again = _again(_called(world, saved), file)
+        raise RefusedError(f"cannot rotate by plan {file}, it is stale:{what}", hint=again)
 
 
-def _again(file: Path) -> str:
-    return f"keyrotor plan --out {shlex.quote(str(file))}"
+def _called(world: World, saved: Saved) -> str:
+    """What finds the plan's playbook from here: the name that it gives itself, else its path."""
+    try:
+        found = shelf.find(saved.playbook, world.folder, world.env)
+    except UsageError:
+        return saved.path
+    return saved.playbook if found.resolve() == Path(saved.path).resolve() else saved.path
+
+
+def _again(called: str, file: Path) -> str:
+    """The command that makes the plan anew."""
+    return " ".join(["keyrotor plan", *([shlex.quote(called)] if called else []), "--out", shlex.quote(str(file))])
 
 
 def _planned(found: preflight.Found, looked: preflight.Looked, pair: Pair, is_alike: bool) -> Planned:
@@ -169,19 +191,30 @@ def _new_value(world: World, book: Playbook) -> tuple[Secret, bool]:
     return (world.generate(book)[0] if is_alike else world.decoy()), is_alike
 
 
-def _present(world: World, secret: Secret) -> str:
-    known = world.known_fingerprinter()
+def _present(world: World, secret: Secret, accounts: Sequence[Account]) -> str:
+    """The present value by its fingerprint; a keyring is not asked for a name that nobody has heard yet."""
+    known = world.known_fingerprinter() if accounts else None
     return known[1](secret) if known else world.mask(secret, "present")
 
 
-def _record(world: World, book: Playbook) -> tuple[str, list[Account]]:
-    """The run of this file that is owed, and every run of this key, oldest first."""
+def _owed(world: World, book: Playbook) -> OwedError | None:
+    try:
+        session.want_nothing_owed(world, Path(book.source.file))
+    except OwedError as owed:
+        return owed
+    return None
+
+
+def _accounts(world: World, book: Playbook) -> list[Account]:
+    """Every run of this key, oldest first."""
     source = book.source
     with Journal.peek(world.state) as journal:
-        owed = [account.id for account in journal.owed(Path(source.file))]
         accounts = [(account, account.run.plan.source) for account in journal.accounts()]
-    mine = [account for account, its in accounts if (its.file, its.key) == (source.file, source.key)]
-    return (owed[0] if owed else ""), mine
+    return [account for account, its in accounts if (its.file, its.key) == (source.file, source.key)]
+
+
+def _newest(accounts: Sequence[Account]) -> str:
+    return accounts[-1].id if accounts else ""
 
 
 def _last_outage(accounts: Sequence[Account]) -> Outage | None:
@@ -191,12 +224,6 @@ def _last_outage(accounts: Sequence[Account]) -> Outage | None:
         if away is not None and account.closed:
             return Outage(away, account.id, account.closed)
     return None
-
-
-def _besides_owed(error: RefusedError, owed: str) -> RefusedError:
-    if not owed:
-        return error
-    return RefusedError(f"{error}\nrun {owed} is not finished", hint=f"keyrotor resume {owed}")
 
 
 def _imprinted(world: World, book: Playbook, salt: str) -> tuple[dict[str, str], PlaceError | None]:
@@ -210,34 +237,36 @@ def _imprinted(world: World, book: Playbook, salt: str) -> tuple[dict[str, str],
 
 
 def _saved(
-    world: World,
-    found: preflight.Found,
-    book: Playbook,
-    imprints: Mapping[str, str],
-    salt: str,
-    accounts: Sequence[Account],
+    world: World, found: preflight.Found, salt: str, imprints: dict[str, str], accounts: Sequence[Account]
 ) -> Saved:
     """What a file keeps of the plan."""
-    states: list[tuple[Row, State]] = [(one.row, state_of(one.row, one.why, one.reasons)) for one in found.looked]
     return Saved(
         kind=KIND,
         schema=SCHEMA,
         keyrotor=__version__,
         made=world.now().isoformat(),
-        playbook=book.name,
-        path=book.path,
-        places=tuple(line_of(row, state) for row, state in states),
-        skipped={one.row.place: one.why for one in found.looked if one.why},
+        playbook=found.book.name,
+        path=found.book.path,
+        places=_lines(found),
+        skipped=_skipped(found),
         salt=salt,
-        digests=dict(imprints),
-        newest=accounts[-1].id if accounts else "",
+        digests=imprints,
+        newest=_newest(accounts),
     )
+
+
+def _lines(found: preflight.Found) -> tuple[Line, ...]:
+    return tuple(line_of(one.row, state_of(one.row, one.why, one.reasons)) for one in found.looked)
+
+
+def _skipped(found: preflight.Found) -> dict[str, str]:
+    return {one.row.place: one.why for one in found.looked if one.why}
 
 
 def _table(data: bytes) -> dict[str, object]:
     """The object in a JSON file; empty where it is none."""
     try:
         found = msgspec.json.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -6,7 +6,7 @@ is no way back: what stood there before was a mixture. It never makes a value, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from keyrotor.core.machine import Run
 from keyrotor.core.model import Act, Holds, Outcome, Plan, Playbook, Purpose, Value
 from keyrotor.core.report import Report
 from keyrotor.drift import Drift, Spot
-from keyrotor.errors import Exit, RefusedError
+from keyrotor.errors import Exit, KeyrotorError, RefusedError
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, World
 from keyrotor.preflight import told_as_refusal
@@ -79,10 +79,11 @@ def repair(world: World, name: str | None, wish: Wish) -> Report:
         want_nothing_owed(world, file)
         found = _look(world, book, wish)
         if found.drift.is_none:
-            reason = f"nothing to repair: every place holds the present {book.source.key}"
-            return Report(Outcome.NOTHING_CHANGED, Exit.DONE, book.name, reason=reason)
+            return Report(Outcome.NOTHING_CHANGED, Exit.DONE, book.name, reason=_nothing(found), notes=_notes(found))
         if not world.screen.agrees(found.lines(), "Repair now?"):
             return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book.name, reason="not agreed to")
+        if not world.is_still(file, found.ciphertext):
+            raise RefusedError(f"cannot repair: {file} was changed meanwhile", hint=f"keyrotor repair {book.name}")
         with Journal.open(world.state) as journal:
             journal.discard_unopened(world.now())
             run, places = _open(world, journal, found, wish.reason)
@@ -99,8 +100,9 @@ def look(world: World, name: str | None, wish: Wish) -> Found:
 def _look(world: World, book: Playbook, wish: Wish) -> Found:
     source = book.source
     ciphertext, values = told_as_refusal(lambda: world.read_secret(source))
-    known = _lineage(world, book)
-    drift.want_present(world, source, values[source.key], known, wish.accept_former, book.name)
+    known, is_left = _recorded(world, book, ciphertext)
+    present_value, accepted = values[source.key], wish.accept_former
+    drift.want_present(world, source, present_value, known, accepted, book.name, is_left=is_left)
     siblings = {key: secret for key, secret in values.items() if key != source.key}
     present = Pair(values[source.key], world.decoy(), siblings)
     seen = drift.look(world, plan.rows(book), source, ciphertext, present, known)
@@ -111,12 +113,18 @@ def _look(world: World, book: Playbook, wish: Wish) -> Found:
     return Found(book, seen, ciphertext)
 
 
-def _lineage(world: World, book: Playbook) -> Lineage:
-    prints = world.known_fingerprinter()
-    if prints is None:
-        return Lineage()
+def _recorded(world: World, book: Playbook, ciphertext: bytes) -> tuple[Lineage, bool | None]:
+    """What the record knows of the key's values; and whether the encrypted file is byte for byte as the last run left
+    it, which needs no fingerprint to be told. None: no run is on record."""
     with Journal.peek(world.state) as journal:
-        return lineage((account.run for account in journal.accounts()), book.source, prints[0])
+        runs = [account.run for account in journal.accounts()]
+    source = book.source
+    mine = [run for run in runs if (run.plan.source.file, run.plan.source.key) == (source.file, source.key)]
+    if not mine:
+        return Lineage(), None
+    prints = world.known_fingerprinter()
+    left = mine[-1].plan.ciphertexts.get(mine[-1].goal) if mine[-1].outcome is not Outcome.ABANDONED else None
+    return lineage(mine, source, prints[0] if prints else ""), left == world.digest(ciphertext)
 
 
 def _open(world: World, journal: Journal, found: Found, reason: str) -> tuple[Run, Mapping[str, Place]]:
@@ -125,7 +133,11 @@ def _open(world: World, journal: Journal, found: Found, reason: str) -> tuple[Ru
     run_id = new_run_id(world, journal)
     folder = journal.folder(run_id)
     fingerprint_key, fingerprint = world.fingerprinter()
-    prepared = world.keep(found.ciphertext, folder)
+    try:
+        prepared = world.keep(book.source, found.ciphertext, seen.pair, folder, has_old=seen.has_old)
+    except KeyrotorError:
+        journal.discard(run_id)
+        raise
     marks = {Value.OLD: fingerprint(seen.pair.old) if seen.has_old else "", Value.NEW: fingerprint(seen.pair.new)}
     opened = machine.Opened(
         Plan(
@@ -140,14 +152,24 @@ def _open(world: World, journal: Journal, found: Found, reason: str) -> tuple[Ru
             reason=reason,
             keep=book.keep,
             purpose=Purpose.REPAIR,
+            stale=tuple(fingerprint(secret) for secret in seen.pair.stale),
         )
     )
     journal.append(run_id, opened, world.now())
     return machine.fold([opened]), world.places(seen.rows, book.source, prepared, folder)
 
 
-def _notes(found: Found) -> Sequence[str]:
-    return [f"{place}: {why}" for place, why in found.drift.skipped.items() if why.startswith("refers")]
+def _notes(found: Found) -> tuple[str, ...]:
+    """What was left out, and may hold another key."""
+    skipped = [
+        (spot.row.label, spot.skipped) for spot in found.drift.spots if spot.skipped and spot.skipped != "absent"
+    ]
+    return tuple(f"{label} is left as it is: {why}" for label, why in skipped)
+
+
+def _nothing(found: Found) -> str:
+    besides = " but those named below" if _notes(found) else ""
+    return f"nothing to repair: every place{besides} holds the present {found.book.source.key}"
 
 
 def _is_told(spot: Spot) -> bool:

@@ -155,11 +155,22 @@ def _want_reversible(journal: Journal, account: Account) -> None:
         raise UsageError(f"cannot roll back run {account.id}: its former value is forgotten")
     if run.goal is Value.OLD:
         raise UsageError(f"cannot roll back run {account.id}: it ended {run.outcome} already")
-    source = run.plan.source
-    accounts = [(other.id, other.run.plan.source) for other in journal.accounts()]
-    same = [other for other, its in accounts if (its.file, its.key) == (source.file, source.key)]
-    if same[-1] != account.id:
-        raise UsageError(f"cannot roll back run {account.id}: run {same[-1]} came after it")
+    runs = [other.run for other in journal.accounts() if _is_same_key(other.run, run)]
+    later = runs[[other.plan.run for other in runs].index(account.id) + 1 :]
+    if others := [other for other in later if not _keeps(other, run)]:
+        raise UsageError(f"cannot roll back run {account.id}: run {others[-1].plan.run} came after it")
+
+
+def _is_same_key(one: Run, other: Run) -> bool:
+    mine, its = one.plan.source, other.plan.source
+    return (mine.file, mine.key) == (its.file, its.key)
+
+
+def _keeps(repair: Run, run: Run) -> bool:
+    """Whether a later run has only put the value again that this one had left."""
+    marks, known = repair.plan.fingerprints, run.plan.fingerprints
+    is_same = (repair.plan.fingerprint_key, marks[Value.NEW]) == (run.plan.fingerprint_key, known[Value.NEW])
+    return repair.outcome is Outcome.REPAIRED and is_same
 
 
 def _reopened(world: World, account: Account, folder: Path) -> Mapping[Value, bytes]:
@@ -181,7 +192,13 @@ def _pair(world: World, journal: Journal, account: Account, rows: Sequence[Row],
     if account.run.has_way_back:
         return Pair(held[Value.OLD][source.key], new, siblings)
     known = lineage((each.run for each in journal.accounts()), source, plan.fingerprint_key)
-    return drift.pair_of(world, rows, places, new, siblings, known)[0]
+    pair, _ = drift.pair_of(world, rows, places, new, siblings, known)
+    if Value.OLD not in held:
+        return pair
+    # What the gateway had run with is kept, for the proof that it is dead; all else that was met is stale.
+    old = held[Value.OLD][source.key]
+    stale = [one for one in (pair.old, *pair.stale) if not world.are_same(one, old)]
+    return replace(pair, old=old, stale=tuple(stale))
 
 
 def _forget_alone(world: World, journal: Journal, run_id: str) -> bool:

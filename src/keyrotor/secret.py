@@ -45,11 +45,17 @@ class Pair:
     old: Secret
     new: Secret
     siblings: Mapping[str, Secret] = field(default_factory=dict)
-    stale: tuple[Secret, ...] = ()  # further old values, in a repair; a rotation has none
+    # In a repair only, for a rotation has one old value:
+    stale: tuple[Secret, ...] = ()  # further old values, replaced wherever they are found
+    by_name: tuple[Secret, ...] = ()  # what is replaced only where the key's own name stands before it
 
     def others(self, goal: Value) -> tuple[Secret, ...]:
-        """What a put of the goal replaces."""
+        """What a put of the goal replaces, by its value."""
         return (self[goal.other], *self.stale)
+
+    def named(self, goal: Value) -> tuple[Secret, ...]:
+        """What a put of the goal replaces where the key's name stands before it."""
+        return (*self.others(goal), *self.by_name)
 
     def __getitem__(self, value: Value) -> Secret:
         return self.old if value is Value.OLD else self.new

@@ -87,7 +87,7 @@ def new_run_id(world: World, journal: Journal) -> str:
 
 def what_to_commit(repository: Repository, ending: Ending, file: Path, commit: bool) -> tuple[str, ...]:
     """What is to be said of git once a run is closed. It never fails a run: that is over."""
-    if ending.run.phase is not Phase.CLOSED:
+    if ending.run.phase is not Phase.CLOSED or not ending.run.has_way_back:  # a repair has not written it
         return ()
     message = f"rotate {ending.run.plan.source.key}"
     note = f"{file.name} is changed and not committed: {repository.command_to_commit(message)}"

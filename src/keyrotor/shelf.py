@@ -28,10 +28,11 @@ def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
         looked = " or ".join(str(shelf) for shelf in shelves)
         where = f"in {looked}" if looked else "here: no folder `playbooks` here or above"
         error = UsageError if name else NoPlaybookError
-        raise error(f"cannot find a playbook {where}", hint="keyrotor rotate path/to/playbook.toml")
+        raise error(f"cannot find a playbook {where}", hint="keyrotor … path/to/playbook.toml")
     names = ", ".join(path.stem for path in known)
     why = f"there is no {name}" if name else "there are several"
-    raise UsageError(f"cannot choose a playbook: {why}; known: {names}", hint="keyrotor rotate PLAYBOOK")
+    hint = f"keyrotor … {known[0].stem}  (name the one you mean)"
+    raise UsageError(f"cannot choose a playbook: {why}; known: {names}", hint=hint)
 
 
 def find_all(names: Sequence[str], folder: Path, env: Mapping[str, str]) -> list[Path]:

@@ -41,7 +41,7 @@ def lines_of(audited: Sequence[Audited], paint: Callable[[Severity, str], str]) 
 
 
 def _head(one: Audited) -> str:
-    key = f"{one.book.name}: {one.book.source.key}"
+    key = _plain(f"{one.book.name}: {one.book.source.key}")
     places = f"{len(one.places)} places looked at"
     if one.age is None or one.due is None:
         return f"{key} was not rotated here yet, due every {one.book.every}; {places}"
@@ -56,11 +56,16 @@ def _due(due: datetime, now: datetime) -> str:
 def _finding(finding: Finding, paint: Callable[[Severity, str], str]) -> Iterator[str]:
     margin = " " * _MARGIN
     severity = f"{finding.severity:<{_MARGIN}}"
-    first, *more = _wrapped(f"{finding.place}: {finding.text}", severity, margin)
+    first, *more = _wrapped(_plain(f"{finding.place}: {finding.text}"), severity, margin)
     yield paint(finding.severity, severity) + first.removeprefix(severity)
     yield from more
-    yield from _wrapped(finding.why, f"{margin}why:  ", f"{margin}      ")
-    yield from _mend(finding.mend, f"{margin}mend: ", f"{margin}      ")
+    yield from _wrapped(_plain(finding.why), f"{margin}why:  ", f"{margin}      ")
+    yield from _mend(_plain(finding.mend), f"{margin}mend: ", f"{margin}      ")
+
+
+def _plain(text: str) -> str:
+    """The text with the code of each sign that would steer a terminal: a file's name may hold any."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _wrapped(text: str, first: str, more: str) -> list[str]:

@@ -370,3 +370,31 @@ def test_a_question_runs_nothing_that_the_repository_names(repository: Repositor
     assert found == [(repository.file, b"one"), (repository.file, b"two")]
     assert not ran.exists()
     assert {path: path.read_bytes() for path in repository.root.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["secrets/global.enc.env", "*.env", "a 'b'.env", ":x"])
+@pytest.mark.parametrize("state", ["as committed", "only staged", "staged and changed", "gone", "staged and gone"])
+def test_what_is_to_be_typed_makes_git_let_go_of_a_file(repository: Repository, name: str, state: str) -> None:
+    """Of it alone, whatever stands there by now, which stays as it is; only where git would refuse it is forced."""
+    path = repository.root / name
+    path.write_text("one\n")
+    (repository.root / "another.env").write_text("one\n")
+    repository("add", "--all")
+    repository("commit", "--quiet", "--allow-empty", "-m", "second")
+    if "staged" in state:
+        path.write_text("two\n")
+        repository("add", "--all")
+    if "changed" in state:
+        path.write_text("three\n")
+    if "gone" in state:
+        path.unlink()
+        if path.parent != repository.root:
+            path.parent.rmdir()
+    before = path.read_text() if path.exists() else None
+    tracked = set(repository("ls-files", "-z").split("\0")) - {""}
+    repository.git = Git(Processes(), repository.env, repository.root / "other")
+    command = repository.git.command_to_untrack(path)
+    subprocess.run(["sh", "-c", command], cwd="/", env=repository.env, capture_output=True, check=True)
+    assert set(repository("ls-files", "-z").split("\0")) - {""} == tracked - {name}
+    assert (path.read_text() if path.exists() else None) == before
+    assert (" -f " in command) == (state == "staged and changed")

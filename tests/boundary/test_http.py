@@ -212,6 +212,19 @@ def test_a_key_goes_over_plain_http_to_near_addresses_only(monkeypatch: pytest.M
         assert f"Host: backend.example:{port}" in door.seen[0]
 
 
+def test_a_user_and_a_password_in_the_address_are_a_key() -> None:
+    """Not in clear to a public address; sent where there is no other key, which they do not replace."""
+    assert answer("http://bob:pw@192.88.99.1/v1") == Answer(None, fault=IN_CLEAR)
+    with stub(lambda _: (200, b"")) as door:
+        url = door.url.replace("//", "//bob:p%40w@")
+        assert answer(url).status == 200
+        assert answer(url, b"key").status == 200
+    basic = base64.b64encode(b"bob:p@w").decode()
+    assert f"Authorization: Basic {basic}" in door.seen[0]
+    assert door.asked[1] == b"key"
+    assert all("@" not in seen for seen in door.seen)
+
+
 def test_a_name_is_looked_up_once_where_a_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second look-up could lead elsewhere than the one that was judged."""
     real, looked = socket.getaddrinfo, []

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyrotor.core.findings import CATALOGUE, Finding, Kind, Severity, found, ordered
+from keyrotor.core.findings import CATALOGUE, Finding, Kind, Severity, found, ordered, ranked
 from keyrotor.core.kinds import typed
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +114,19 @@ def test_what_only_follows_from_another_finding_is_left_out_beside_it() -> None:
     """One fault, one finding."""
     assert ordered([one_of("salt-absent"), one_of("salt-missing")]) == (one_of("salt-missing"),)
     assert ordered([one_of("salt-absent")]) == (one_of("salt-absent"),)
+
+
+def test_what_one_playbook_explains_is_left_in_for_another() -> None:
+    """The union of several is ranked, and nothing is left out of it."""
+    going, drift = one_of("run-going"), one_of("drift-other")
+    assert ranked([going, drift, going]) == (drift, going)
+    assert ordered([going, drift]) == (going,)
+
+
+@pytest.mark.parametrize("kind", ["gateway-silent", "gateway-500", "value-unknown", "unit-down", "drift-absent"])
+def test_what_a_run_that_goes_on_does_to_places_is_no_fault(kind: str) -> None:
+    """A restart is part of it."""
+    assert ordered([one_of(kind), one_of("run-going")]) == (one_of("run-going"),)
 
 
 def test_severities_are_ranked() -> None:

@@ -26,6 +26,7 @@ def run(
     source: Source = SOURCE,
     purpose: Purpose = Purpose.ROTATE,
     no_return: str = "",
+    stale: tuple[str, ...] = (),
 ) -> Run:
     """A run that ended so; None: it is owed."""
     plan = Plan(
@@ -38,6 +39,7 @@ def run(
         ciphertexts={},
         purpose=purpose,
         no_return=no_return,
+        stale=stale,
     )
     events: list[Event] = [Opened(plan), Moving("file", Value.NEW)]
     if outcome is Outcome.ROLLED_BACK:
@@ -62,13 +64,12 @@ def told(*runs: Run) -> tuple[str, str, dict[str, str]]:
         # taken back: the value that it had brought is a former one now
         ([run("1", "A", "B", Outcome.ROLLED_BACK)], "A", "1", {"B": "1"}),
         ([run("1", "A", "B"), run("2", "B", "C", Outcome.ROLLED_BACK)], "B", "2", {"A": "1", "C": "2"}),
-        # owed, or abandoned: nobody knows which of the two it left
+        # owed: nobody knows yet which of the two it will leave
         ([run("1", "A", "B"), run("2", "B", "C", None)], "B", "1", {"A": "1"}),
-        ([run("1", "A", "B"), run("2", "B", "C", Outcome.ABANDONED)], "B", "1", {"A": "1"}),
         # a former value that was accepted again counts as the present one
         ([run("1", "A", "B"), run("2", "B", "A")], "A", "2", {"B": "2"}),
-        # changed by hand in between: the value of a run that was never replaced by one is not a former one
-        ([run("1", "A", "B"), run("2", "X", "C")], "C", "2", {"A": "1", "X": "2"}),
+        # changed by hand in between: what was present before is former as well
+        ([run("1", "A", "B"), run("2", "X", "C")], "C", "2", {"A": "1", "B": "2", "X": "2"}),
         # a repair puts the present value; what it replaced may not be known
         ([run("1", "A", "B"), run("2", "A", "B", Outcome.REPAIRED, purpose=Purpose.REPAIR)], "B", "2", {"A": "1"}),
         ([run("1", "", "B", Outcome.REPAIRED, purpose=Purpose.REPAIR)], "B", "1", {}),
@@ -79,6 +80,28 @@ def test_the_last_run_that_ended_well_left_the_present_value(
 ) -> None:
     """What it replaced is former, and known by the run that replaced it first."""
     assert told(*runs) == (present, last, formers)
+
+
+def test_an_abandoned_run_leaves_both_of_its_values_in_doubt() -> None:
+    """A person ended it in one direction or the other; the next run that ends well makes both former."""
+    ways = [run("1", "A", "B"), run("2", "B", "C", Outcome.ABANDONED)]
+    found = lineage(ways, SOURCE, "mine")
+    assert (found.present, dict(found.formers), dict(found.doubtful)) == ("", {"A": "1"}, {"B": "2", "C": "2"})
+    assert told(*ways, run("3", "C", "D")) == ("D", "3", {"A": "1", "B": "3", "C": "3"})
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.REPAIRED, Outcome.OLD_ALIVE, Outcome.ABANDONED])
+def test_what_a_repair_set_out_to_replace_is_former(outcome: Outcome | None) -> None:
+    """Also while it is owed, and after it was abandoned: it must be recognised where it still stands."""
+    mended = run("2", "X", "B", outcome, purpose=Purpose.REPAIR, stale=("Y",))
+    assert told(run("1", "A", "B"), mended)[2] == {"A": "1", "X": "2", "Y": "2"}
+
+
+def test_a_value_that_was_put_by_hand_makes_the_recorded_one_former() -> None:
+    """As long as it stands there."""
+    found = lineage([run("1", "A", "B")], SOURCE, "mine")
+    assert found.superseded("X") == {"A": "1", "B": "1"}
+    assert found.superseded("B") == found.superseded("") == {"A": "1"}
 
 
 def test_another_key_and_another_file_have_a_lineage_of_their_own() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from keyrotor.core.model import Act, Row
-from keyrotor.core.preview import KIND, SCHEMA, Change, Line, Saved, State, differences, state_of
+from keyrotor.core.preview import KIND, SCHEMA, Change, Line, Saved, State, differences, shown_path, state_of
 
 PLAN = Saved(
     kind=KIND,
@@ -81,3 +83,43 @@ def test_a_sentence_is_no_span() -> None:
     """Only what has bytes of its own is shown as a difference."""
     assert Change("key", 1, 1, 4, 9, 5).is_span
     assert not Change("sops_mac", 8, text="the checksum").is_span
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("$", "$"),
+        ("[3]", "[3]"),
+        ("a", "a"),
+        ("models[0].apiKey", "models[0].apiKey"),
+        ("env.ANTHROPIC_AUTH_TOKEN", "env.ANTHROPIC_AUTH_TOKEN"),
+        ("w" * 32, "w" * 32),
+        ("w" * 33, "[…]"),
+        ('["https://bob:hunter2@h/"].apiKey', "[…].apiKey"),
+        ('a["0"].b', "a[…].b"),
+        (r'a["\"].b[\"]"].c', "a[…].c"),
+        ("größe.key", "[…].key"),
+        ("a.sk-abc.b", "a[…].b"),
+        ("info.secret.x", "info[…].x"),
+        ("a]b", "[…]"),
+        ("", ""),
+    ],
+)
+def test_only_plain_short_keys_of_a_path_are_shown(path: str, shown: str) -> None:
+    """Each other step is hidden whole, and what is no path at all; a place in a list is no key."""
+    assert shown_path(path, "secret".__eq__) == shown
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: "ghp_" + secrets.token_hex(18),
+        lambda: "a1" + secrets.token_hex(8),
+        lambda: "glpat-aB1" + secrets.token_urlsafe(15),
+        lambda: "aB1-" + "-".join(secrets.token_hex(2) for _ in range(3)),
+    ],
+)
+def test_a_key_that_looks_random_is_hidden(made: Callable[[], str]) -> None:
+    """It may be somebody's token."""
+    word = made()
+    assert shown_path(f"a.{word}.apiKey", lambda _: False) == "a[…].apiKey"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from itertools import pairwise
 
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyrotor.errors import FormatError
-from keyrotor.formats import catalogue
-from keyrotor.formats.catalogue import Catalogue, Chain, chain_faults, includes, is_asked, loops, matches, merged
-from keyrotor.formats.providers import PROVIDERS, is_same_model, models_address
+from keyrotor.formats import catalogue, fallbacks, model_list
+from keyrotor.formats.catalogue import Catalogue, includes, is_asked, is_ollama_cloud, merged
+from keyrotor.formats.fallbacks import Chain, loops, matches
+from keyrotor.formats.providers import PROVIDERS, fault, models_address
 
 
 def read(text: str) -> Catalogue:
@@ -28,7 +30,7 @@ def faults(settings: str, *names: str) -> list[str]:
     """What is wrong with these fallbacks among models of these names."""
     models = "".join(f"  - {{model_name: '{name}', litellm_params: {{model: openai/x}}}}\n" for name in names)
     found = read(f"model_list:\n{models}{settings}")
-    return [*found.faults, *chain_faults(found, found.names)]
+    return [*found.faults, *fallbacks.told(found.chains, found.names)]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,6 @@ def test_default_fallbacks_are_looked_at() -> None:
     "text",
     [
         "router_settings: {fallbacks: [{a: [b]}, {b: []}]}\n",
-        "router_settings: {fallbacks: [{a: b}]}\n",
         "router_settings: {fallbacks: [{a: [{model: b, messages: []}]}]}\n",
         "router_settings: {fallbacks: [{'*': [a]}]}\n",
         "router_settings: {fallbacks: [{a: ['openai/new']}]}\n",
@@ -142,6 +143,130 @@ def test_default_fallbacks_are_looked_at() -> None:
 def test_what_leads_somewhere_is_no_fault(text: str) -> None:
     """Names, tables that name one, patterns, aliases, a key with its provider before it, two ways to one end."""
     assert faults(text, "a", "b", "c", "openai/*") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "is_one"),
+    [
+        ("gpt-5", True),  # the model is PROVIDER/key
+        ("gemini-2.5-pro", True),
+        ("vertex_ai/gemini-2.5-pro", True),  # as LiteLLM infers
+        ("openai/gemini-2.5-pro", False),
+        ("mine/own", True),
+        ("own", False),  # nobody's provider
+        ("other/gpt-5", False),
+        ("openai/*", False),  # no request is for that name
+        ("gpt-*", False),
+        ("*", True),
+    ],
+)
+def test_a_key_is_one_that_litellm_would_use(key: str, is_one: bool) -> None:
+    """By its exact name, without a provider that LiteLLM knows, with one that it infers; and it is no pattern."""
+    settings = f"router_settings:\n  fallbacks: [{{'{key}': [a]}}]\n"
+    found = faults(settings, "a", "openai/gpt-5", "gemini-2.5-pro", "mine/own")
+    assert (found == []) is is_one
+    assert is_one or "no pattern" in found[0] or faults(settings, "a", "mine/*", "deepseek/*") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "router_settings: {fallbacks: [{a: [*y]}]}\n",
+        "router_settings: {fallbacks: [{a: *y}]}\n",
+        "router_settings: {fallbacks: [{a: [{model: *y}]}]}\n",
+        "router_settings: {model_group_alias: [*y]}\n",
+        "litellm_settings: {default_fallbacks: [*y]}\n",
+        "credential_list: [{credential_name: *y}]\n",
+        "model_list: [{model_name: a, model_info: {id: *y}, litellm_params: {model: openai/a}}]\n",
+        "model_list: [{model_name: a, litellm_params: {model: openai/a, litellm_credential_name: *y}}]\n",
+    ],
+)
+def test_what_grows_without_bound_is_made_no_text_of(text: str) -> None:
+    """Thirty aliases of ten each would be a text of 10**30 letters: it is a fault, at once."""
+    aliases = "x0: &x0 [a, a, a, a, a, a, a, a, a, a]\n"
+    aliases += "".join(f"x{at}: &x{at} [{', '.join([f'*x{at - 1}'] * 10)}]\n" for at in range(1, 30))
+    found = read(aliases + "y: &y [*x29]\n" + text)
+    assert found.faults or "litellm_credential_name" in text
+    assert all(len(fault) < 120 for fault in found.faults)
+    fallbacks.told(found.chains, found.names)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("model_list: foo\n", "model_list is not a list"),
+        ("model_list: {a: b}\n", "model_list is not a list"),
+        ("include: other.yaml\n", "include is not a list"),
+        ("include: [{a: b}]\n", "include has an entry that is no name of a file"),
+        ("credential_list: {}\n", "credential_list is not a list"),
+        ("router_settings: [a]\n", "router_settings is not a table"),
+        ("litellm_settings: text\n", "litellm_settings is not a table"),
+        ("general_settings: [a]\n", "general_settings is not a table"),
+        ("environment_variables: [a]\n", "environment_variables is not a table"),
+        ("litellm_settings: {default_fallbacks: gpt}\n", "default_fallbacks names its fallbacks by something else"),
+        ("litellm_settings: {fallbacks: [{a: gpt}]}\n", "fallbacks: a names its fallbacks by something else"),
+        ("model_list: [{model_name: a, litellm_params: {model: ollama/a, api_base: 8}}]\n", "its api_base is no text"),
+        ("model_list: [{model_name: a, litellm_params: {model: ollama/a, api_key: [k]}}]\n", "its api_key is no text"),
+    ],
+)
+def test_a_wrong_shape_is_a_fault(text: str, told: str) -> None:
+    """And is not passed over, as if nothing stood there."""
+    [found] = read(text).faults
+    assert told in found
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "text", "[a]", "- {model_name: a}\n", "1"])
+def test_what_is_no_table_is_no_catalogue(text: str) -> None:
+    """LiteLLM does not start with it."""
+    with pytest.raises(FormatError, match="does not start"):
+        catalogue.parsed(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("base", "is_one"),
+    [
+        ("https://ollama.com", True),
+        ("https://OLLAMA.com/v1", True),
+        ("https://ollama.com:443/api", True),
+        ("https://somebody:password@ollama.com", True),
+        ("http://ollama.com", False),
+        ("http://127.0.0.1:7001?@ollama.com", False),
+        ("https://evil.example#@ollama.com", False),
+        ("https://evil.example/@ollama.com", False),
+        ("https://ollama.com@evil.example", False),
+        ("https://[::1", False),
+        ("ollama.com", False),
+        ("", False),
+    ],
+)
+def test_ollamas_own_address_is_what_a_client_takes_for_it(base: str, is_one: bool) -> None:
+    """Its key goes there and nowhere else, and over TLS."""
+    assert is_ollama_cloud(base) is is_one
+
+
+@pytest.mark.parametrize(
+    ("base", "why"),
+    [
+        ("https://h/v1", ""),
+        ("http://somebody:password@h:8080/v1", ""),
+        ("http://[::1]:11434", ""),
+        ("http://h?@ollama.com", "?"),
+        ("https://h#@ollama.com", "#"),
+        ("https://h\\@ollama.com", "\\"),
+        ("https://h/ /v1", "blank"),
+        ("https://h\n/v1", "blank"),
+        ("https://a@b@h", "no address"),
+        ("https://", "no address"),
+        ("https://h:99999", "no address"),
+        ("127.0.0.1:7001", "neither http:// nor https://"),
+        ("localhost", "neither http:// nor https://"),
+        ("ftp://h", "neither http:// nor https://"),
+    ],
+)
+def test_an_address_that_clients_may_read_in_two_ways_is_refused(base: str, why: str) -> None:
+    """Options, fragments, backslashes, blanks: nothing is sent to any of them."""
+    assert why in fault(base)
+    assert bool(fault(base)) is bool(why)
 
 
 @pytest.mark.parametrize("setting", ["{a: [b]}", "[a]", "[{a: [b], b: [a]}]", "text"])
@@ -238,9 +363,16 @@ def test_the_list_of_models_is_where_the_provider_has_it(provider: str, base: st
 
 def test_latest_is_the_tag_of_a_name_without_one() -> None:
     """And of no other."""
-    assert is_same_model("llama3", "llama3:latest")
-    assert is_same_model("llama3:latest", "llama3")
-    assert not is_same_model("llama3", "llama3:8b")
+
+    def has(wanted: str, there: str) -> bool:
+        found = model_list.read(json.dumps({"models": [{"name": there}]}).encode())
+        assert found is not None
+        return found.has(wanted)
+
+    assert has("llama3", "llama3:latest")
+    assert has("llama3:latest", "llama3")
+    assert has("llama3:latest", "llama3:latest")
+    assert not has("llama3", "llama3:8b")
 
 
 @given(st.binary(max_size=60) | st.text(alphabet="ab:[]{}-&*<> \n\"'", max_size=60).map(str.encode))
@@ -248,7 +380,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """Nothing but FormatError comes out."""
     with suppress(FormatError):
         found = catalogue.read(catalogue.parsed(data))
-        chain_faults(found, found.names)
+        fallbacks.told(found.chains, found.names)
 
 
 @given(
@@ -268,7 +400,7 @@ def test_any_table_is_read(inner: object) -> None:
     keys = ("model_list", "router_settings", "litellm_settings", "credential_list", "environment_variables", "include")
     tree = dict.fromkeys(keys, inner)
     found = catalogue.read(tree)
-    chain_faults(found, found.names)
+    fallbacks.told(found.chains, found.names)
     includes(tree)
     settings = {"router_settings": {"fallbacks": inner, "default_fallbacks": inner, "model_group_alias": inner}}
-    chain_faults(catalogue.read(settings), frozenset())
+    fallbacks.told(catalogue.read(settings).chains, frozenset())

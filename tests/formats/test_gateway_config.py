@@ -115,3 +115,67 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """No other error ever comes out."""
     with suppress(FormatError):
         read(data).refusals(VARIABLE, has_database=True, has_salt=False)
+
+
+def included(files: dict[str, str], *, has_salt: bool = True) -> list[str]:
+    """What is told of /etc/litellm/config.yaml and all that it takes in."""
+    text = {path: data.encode() for path, data in files.items()}
+    found = read(text["/etc/litellm/config.yaml"], "/etc/litellm/config.yaml", text.get)
+    return found.refusals(VARIABLE, has_database=False, has_salt=has_salt)
+
+
+LITERAL = "general_settings:\n  master_key: sk-a-literal\n"
+ROOT = "/etc/litellm/config.yaml"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {ROOT: REFERENCE + "include: [more.yaml]\n", "/etc/litellm/more.yaml": LITERAL},
+        {ROOT: REFERENCE + "include: [/srv/more.yaml]\n", "/srv/more.yaml": LITERAL},
+        {
+            ROOT: REFERENCE + "include: [a/b.yaml]\n",
+            "/etc/litellm/a/b.yaml": "include: [c.yaml]\n",
+            "/etc/litellm/a/c.yaml": LITERAL,
+        },
+        {
+            ROOT: REFERENCE + "include: [a/b.yaml]\n",
+            "/etc/litellm/a/b.yaml": "include: [c.yaml]\n",
+            "/etc/litellm/c.yaml": LITERAL,
+        },
+        {ROOT: "include: [more.yaml]\n", "/etc/litellm/more.yaml": LITERAL + "include: [config.yaml, more.yaml]\n"},
+    ],
+)
+def test_what_a_config_includes_counts(files: dict[str, str]) -> None:
+    """Beside the file that names it or else beside the first, each once, over what stood before."""
+    (why,) = included(files)
+    assert "literal" in why
+
+
+def test_a_later_file_has_the_last_word() -> None:
+    """Its table replaces the whole table before it."""
+    assert included({ROOT: LITERAL + "include: [more.yaml]\n", "/etc/litellm/more.yaml": REFERENCE}) == []
+    assert included({ROOT: LITERAL + "include: [more.yaml]\n", "/etc/litellm/more.yaml": "general_settings:\n"}) == []
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {ROOT: "include: [gone.yaml]\n"},
+        {ROOT: "include: more.yaml\n", "/etc/litellm/more.yaml": LITERAL},
+        {ROOT: "include: [1]\n"},
+        {ROOT: "include: [more.yaml]\n", "/etc/litellm/more.yaml": "- a list\n"},
+        {ROOT: "include: [more.yaml]\n", "/etc/litellm/more.yaml": "a: [\n"},
+        {ROOT: f"include: [{', '.join(f'{at}.yaml' for at in range(200))}]\n"}
+        | {f"/etc/litellm/{at}.yaml": "a: 1\n" for at in range(200)},
+    ],
+)
+def test_an_include_with_which_litellm_cannot_start_is_told(files: dict[str, str]) -> None:
+    """A file that is not there or no table, a list that is none, and more files than anybody has."""
+    with pytest.raises(FormatError):
+        included(files)
+
+
+def test_without_a_reader_nothing_is_included() -> None:
+    """The file alone."""
+    assert told(REFERENCE + "include: [more.yaml]\n") == []

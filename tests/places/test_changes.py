@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from keyrotor import preflight, preview
+from keyrotor import outlook, preflight, preview
 from keyrotor.boundary import unit_text
 from keyrotor.boundary.plaintext import unseal
 from keyrotor.boundary.process import Processes
 from keyrotor.core.model import Act, Playbook, Row, Source
-from keyrotor.core.preview import Change, State
+from keyrotor.core.preview import Change, Planned, State
 from keyrotor.errors import PlaceError
 from keyrotor.places.client_file import ClientFile
 from keyrotor.places.command import Command
@@ -49,7 +49,18 @@ def test_a_value_in_a_path_is_hidden(tmp_path: Path, pair: Pair) -> None:
     change = ClientFile(path, KEY, "json").changes(pair)[0]
     assert change.is_span
     assert not any(unseal(secret).decode()[3:] in change.path for secret in (pair.old, *pair.siblings.values()))
-    assert "[redacted]" in change.path
+    assert change.path == "[…][…]"
+
+
+@pytest.mark.parametrize(
+    "other", ['quo"ted and more', "back\\\\slash\\and more", "Schlüssel für Grüße", "hunter2", "abc", "a/b.c"]
+)
+def test_a_value_of_any_sort_in_a_path_is_hidden(tmp_path: Path, other: str) -> None:
+    """Whatever JSON makes of it, and however short it is; also inside of a longer key."""
+    pair = Pair(value(), value(), {"OTHER": Secret(other.encode()), "EMPTY": Secret(b"")})
+    path = tmp_path / "client.json"
+    path.write_text(json.dumps({other: {f"x{other}x": {"apiKey": unseal(pair.old).decode()}}}))
+    assert ClientFile(path, KEY, "json").changes(pair)[0].path == "[…][…].apiKey"
 
 
 def test_the_programs_of_a_command_are_what_its_plan_is_made_from(tmp_path: Path, pair: Pair) -> None:
@@ -69,6 +80,22 @@ def test_drop_ins_are_read_as_systemd_writes_them() -> None:
     unit = unit_text.parsed("a.service", 'FragmentPath=/a b\nDropInPaths=/d/one.conf "/d e/café.conf"\n')
     assert unit.drop_ins == ("/d/one.conf", "/d e/café.conf")
     assert unit_text.parsed("a.service", "DropInPaths=\n").drop_ins == ()
+
+
+def test_the_summary_stays_in_eighty_columns() -> None:
+    """With two digits wherever there can be some."""
+    rows = [(Act.FILE, 20, State.CHANGES), (Act.RESTART, 11, State.CHANGES), (Act.ADMIT, 12, State.PROVES)]
+    rows += [(Act.FILE, 13, State.CANNOT), (Act.FILE, 14, State.BY_HAND)]
+    planned = tuple(
+        Planned(Row(f"{state}{at}", f"{state}{act}{at}", "client-file", act, "a", 1.0), state)
+        for act, count, state in rows
+        for at in range(count)
+    )
+    seen = preview.Preview(BOOK, planned, (), "…", "…", None, None, None, None)
+    said = outlook.lines(seen, Path("/"), "")
+    told = " ".join(line.strip() for line in said[-2:])
+    assert told == "plan: 20 places change, 11 units restart, 12 doors prove it, 13 cannot, 14 by hand"
+    assert [line for line in said if len(line) > 80] == []
 
 
 BOOK = Playbook("book", "book.toml", Source("f", KEY, "", "/"), "month", 1.0, {}, ())

@@ -206,7 +206,7 @@ def test_the_metrics_are_written_whole_and_for_everybody(clean_lab: Lab, keyroto
     folder = clean_lab.root / "textfile"
     folder.mkdir()
     path = folder / "keyrotor.prom"
-    path.write_text("what was there before\n")
+    assert keyrotor(clean_lab, "audit", "--prometheus", str(path)).returncode == 0
     path.chmod(0o600)
     inode = path.stat().st_ino
     command = 'umask 077; exec "$@"'
@@ -227,9 +227,9 @@ def test_the_metrics_are_written_whole_and_for_everybody(clean_lab: Lab, keyroto
 def test_metrics_that_cannot_be_written_fail_the_audit_and_hide_nothing(clean_lab: Lab, keyrotor: Keyrotor) -> None:
     """1, which says why; the findings are printed all the same, and nothing is left behind."""
     clean_lab.state.chmod(0o755)
-    taken = clean_lab.root / "a-folder.prom"
-    (taken / "in it").mkdir(parents=True)
-    for path, why in ((clean_lab.root / "no" / "such.prom", "no such file"), (taken, "is a directory")):
+    file = clean_lab.root / "a-file"
+    file.touch()
+    for path, why in ((clean_lab.root / "no" / "such.prom", "no such file"), (file / "x.prom", "not a directory")):
         before = tree(clean_lab)
         done = keyrotor(clean_lab, "audit", "--json", "--prometheus", str(path))
         assert done.returncode == 1

@@ -51,6 +51,12 @@ def typed(lab: Lab, finding: dict[str, str]) -> None:
     subprocess.run(["sh", "-c", command], cwd=lab.home, env=environment, check=True, capture_output=True)
 
 
+def sopsed(lab: Lab, finding: dict[str, str]) -> dict[str, str]:
+    """The same, with the lab's own sops, which asks nothing."""
+    mend = finding["mend"].replace("updatekeys", "updatekeys --yes").replace("&& sops ", f"&& {lab.sops} ")
+    return {**finding, "mend": mend}
+
+
 def identity() -> str:
     """A recipient whose identity nobody has."""
     pyrage = pytest.importorskip("pyrage")
@@ -63,7 +69,11 @@ def rules(lab: Lab) -> Path:
 
 def recipient(lab: Lab) -> str:
     """The one that the lab's file is encrypted for."""
-    return next(line.split("=")[1] for line in lab.secret_file.read_text().splitlines() if "map_recipient=" in line)
+    return recipient_of(lab.secret_file)
+
+
+def recipient_of(path: Path) -> str:
+    return next(line.split("=")[1] for line in path.read_text().splitlines() if "map_recipient=" in line)
 
 
 # -- recipients ------------------------------------------------------------------------------------------------------
@@ -76,12 +86,34 @@ def test_a_recipient_that_the_rules_want_and_the_file_lacks(clean_lab: Lab, keyr
     (finding,) = findings(keyrotor, clean_lab)
     assert finding["id"] == "recipients-differ"
     assert f"{joined} is missing" in finding["text"]
-    typed(
-        clean_lab,
-        {"mend": finding["mend"].replace("updatekeys", "updatekeys --yes").replace("sops ", f"{clean_lab.sops} ")},
-    )
+    typed(clean_lab, sopsed(clean_lab, finding))
     commit(clean_lab)
     assert found(keyrotor, clean_lab) == []
+
+
+def test_a_file_that_sops_would_take_for_json(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """By its name; what is to be typed says what it is, for a missing recipient and for a file in clear."""
+    named = clean_lab.secret_file.with_name("global.env.enc")
+    clean_lab.secret_file.rename(named)
+    edit(clean_lab.playbook, "global.enc.env", "global.env.enc")
+    has = recipient_of(named)
+    rules(clean_lab).write_text(f"creation_rules:\n  - age: {has}\n")
+    commit(clean_lab)
+    assert "recipients-differ" not in found(keyrotor, clean_lab)
+    rules(clean_lab).write_text(f"creation_rules:\n  - age: {has},{identity()}\n")
+    seen = {each["id"]: each for each in findings_at(keyrotor, clean_lab)}
+    typed(clean_lab, sopsed(clean_lab, seen["recipients-differ"]))
+    assert "recipients-differ" not in found(keyrotor, clean_lab)
+    types = "--input-type dotenv --output-type dotenv"
+    clean_lab.run("sh", "-c", f"SOPS_AGE_KEY_FILE={clean_lab.identity} {clean_lab.sops} decrypt -i {types} {named}")
+    seen = {each["id"]: each for each in findings_at(keyrotor, clean_lab)}
+    typed(clean_lab, sopsed(clean_lab, seen["file-in-clear"]))
+    assert not {"file-in-clear", "not-decrypted"} & set(found(keyrotor, clean_lab))
+
+
+def findings_at(keyrotor: Keyrotor, lab: Lab) -> list[dict[str, str]]:
+    """The same, where the lab does not know its own file any more."""
+    return list(json.loads(keyrotor(lab, "audit", "--json").stdout)["findings"])
 
 
 def test_a_recipient_that_the_rules_no_longer_want(clean_lab: Lab, keyrotor: Keyrotor) -> None:
@@ -292,6 +324,74 @@ def test_a_file_that_sops_cannot_read_is_still_looked_at(clean_lab: Lab, keyroto
     assert own(ids) == []
 
 
+# -- the file in clear -----------------------------------------------------------------------------------------------
+
+
+def decrypt_in_place(lab: Lab) -> None:
+    """What somebody does for a moment, and forgets."""
+    lab.run("sh", "-c", f"SOPS_AGE_KEY_FILE={lab.identity} {lab.sops} decrypt -i {lab.secret_file}")
+
+
+def in_clear(keyrotor: Keyrotor, lab: Lab) -> dict[str, dict[str, str]]:
+    """What is found, by id, where nothing can be decrypted; no mend is empty, none gives the file to git."""
+    done = keyrotor(lab, "audit", "--json")
+    seen = {finding["id"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert [each for each in seen.values() if not each["mend"].strip()] == []
+    assert [each for each in seen.values() if "git commit" in each["mend"] or " add -- " in each["mend"]] == []
+    assert not seen.keys() & {"file-uncommitted", "file-untracked", "twin-tracked", "twin-beside"}
+    return seen
+
+
+@pytest.mark.parametrize("standing", ["changed", "committed", "untracked"])
+def test_the_file_itself_in_clear(clean_lab: Lab, keyrotor: Keyrotor, standing: str) -> None:
+    """Nobody is told to commit it, nor to take it out of git as a copy of itself; what is told encrypts it again."""
+    decrypt_in_place(clean_lab)
+    if standing == "committed":
+        commit(clean_lab)
+    elif standing == "untracked":
+        git(clean_lab, "rm", "--quiet", "--cached", "-f", str(clean_lab.secret_file))
+        git(clean_lab, "commit", "--quiet", "--message", "forgotten")
+    seen = in_clear(keyrotor, clean_lab)
+    assert "file-in-clear" in seen
+    assert "not-decrypted" not in seen  # one fault, one finding
+    assert seen["file-in-clear"]["severity"] == "high"
+    assert "keyrotor rotate" in seen["file-in-clear"]["mend"]
+    typed(clean_lab, sopsed(clean_lab, seen["file-in-clear"]))
+    git(clean_lab, "add", "--all")
+    commit(clean_lab)
+    assert found(keyrotor, clean_lab) == []
+
+
+def test_a_value_in_clear_in_the_encrypted_file(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """Written there by hand, sops' own lines beside it: sops would not encrypt it twice, and git is not to have it."""
+    for key in (KEY, "GRAFANA_TOKEN"):
+        before = clean_lab.secret_file.read_bytes()
+        lines = clean_lab.secret_file.read_text().splitlines(keepends=True)
+        lines = [f"{key}={new_value()}\n" if line.startswith(f"{key}=") else line for line in lines]
+        clean_lab.secret_file.write_text("".join(lines))
+        seen = in_clear(keyrotor, clean_lab)
+        assert "file-in-clear" in seen
+        assert seen["file-in-clear"]["mend"].startswith("git -C ")
+        assert " log " in seen["file-in-clear"]["mend"]
+        clean_lab.secret_file.write_bytes(before)
+
+
+def test_a_file_that_lost_what_sops_wrote_is_not_to_be_committed(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """Nothing in it is in clear, and nobody can read it ever again."""
+    lines = clean_lab.secret_file.read_text().splitlines(keepends=True)
+    clean_lab.secret_file.write_text("".join(line for line in lines if not line.startswith("sops_")))
+    seen = in_clear(keyrotor, clean_lab)
+    assert "not-decrypted" in seen
+    assert "file-in-clear" not in seen
+
+
+def test_a_file_in_clear_under_rules_that_say_nothing_of_it(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """sops must be told for whom it is to encrypt it."""
+    decrypt_in_place(clean_lab)
+    rules(clean_lab).write_text("creation_rules: []\n")
+    assert " --age " in in_clear(keyrotor, clean_lab)["file-in-clear"]["mend"]
+
+
 # -- copies in clear -------------------------------------------------------------------------------------------------
 
 BESIDE = {
@@ -313,17 +413,62 @@ def text_of(lab: Lab, template: str) -> bytes:
     return template.format(**words).encode(errors="surrogateescape")
 
 
+COPIES = {"global.env", "global.enc.env~", "global.enc.env.bak", ".global.enc.env.swp"}
+
+
 def test_copies_in_clear_beside_the_file(clean_lab: Lab, keyrotor: Keyrotor) -> None:
-    """Each is found, and gone once it is shredded, as the finding says."""
+    """Each is found; what is called like the file is shredded, as the finding says, and nothing else is."""
     folder = clean_lab.secret_file.parent
     for name, template in BESIDE.items():
         (folder / name).write_bytes(text_of(clean_lab, template))
     seen = findings(keyrotor, clean_lab)
     assert {(each["id"], each["place"]) for each in seen} == {("twin-beside", str(folder / name)) for name in BESIDE}
+    offered = {Path(each["place"]).name for each in seen if "shred" in each["mend"]}
+    assert offered == COPIES
     for each in seen:
-        typed(clean_lab, each)
+        if "shred" in each["mend"]:
+            typed(clean_lab, each)
+        else:
+            assert f"take {KEY} out of it" in each["mend"]
+            Path(each["place"]).unlink()
     assert [path.name for path in folder.iterdir()] == ["global.enc.env"]
     assert found(keyrotor, clean_lab) == []
+
+
+def test_a_copy_with_several_names_is_not_shredded(clean_lab: Lab, keyrotor: Keyrotor, tmp_path: Path) -> None:
+    """Whatever reads it by the other name would read noise."""
+    elsewhere = tmp_path / "in-use.env"
+    elsewhere.write_text(f"{KEY}={new_value()}\n")
+    os.link(elsewhere, clean_lab.secret_file.with_name("global.env"))
+    (finding,) = findings(keyrotor, clean_lab)
+    assert (finding["id"], "shred" in finding["mend"]) == ("twin-beside", False)
+
+
+def test_the_live_env_file_under_another_name_is_no_copy(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """A hard link is the file itself."""
+    os.link(clean_lab.env_file, clean_lab.secret_file.with_name("global.env"))
+    assert [each for each in found(keyrotor, clean_lab) if each.startswith("twin")] == []
+
+
+def test_the_env_file_of_another_playbook_is_no_copy(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """It is a place of the project; a third playbook that is broken changes nothing."""
+    live = clean_lab.secret_file.with_name("global.env")
+    live.write_text(f"{KEY}={clean_lab.current_key()}\n")
+    live.chmod(0o600)
+    text = clean_lab.playbook.read_text()
+    head = text[: text.index("[[place]]", text.index("[[place]]") + 1)]
+    head = head.replace('"litellm-master-key"', '"grafana-token"').replace(KEY, "GRAFANA_TOKEN")
+    place = '[[place]]\nkind = "env-file"\npath = "secrets/global.env"\n'
+    (clean_lab.playbook.parent / "grafana.toml").write_text(head + place)
+    (clean_lab.playbook.parent / "broken.toml").write_text("[[")
+    commit_all_but(clean_lab, live)
+    assert found(keyrotor, clean_lab, "litellm-master-key") == []
+
+
+def commit_all_but(lab: Lab, path: Path) -> None:
+    (lab.project / ".git" / "info").mkdir(exist_ok=True)
+    (lab.project / ".git" / "info" / "exclude").write_text(f"{path.name}\n")
+    commit(lab)
 
 
 HARMLESS = {
@@ -333,6 +478,10 @@ HARMLESS = {
     "short.env": "{key}=sk-1234\n",
     ".envrc": 'export {key}="$(sops decrypt --extract x global.enc.env)"\n{key}=${{OTHER_LONG_NAME}}\n',
     "vault.env": "{key}=op://vault/litellm/master-key\n",
+    "templates.env": "{key}={{{{ vault_litellm_master_key }}}}\n{key}=%(litellm_master_key)s\n{key}=@MASTER_KEY@\n",
+    "names.env": "{key}=__LITELLM_MASTER_KEY__\n{key}=LITELLM_MASTER_KEY_FROM_CI\n{key}=litellm-master-key-v2\n",
+    "references.env": "{key}=vault:secret/data/litellm#key\n{key}=/run/secrets/litellm_key\n{key}=file:/run/litellm\n",
+    "jinja.env": "{key}='sk-{{{{ litellm_master_key }}}}'\n{key}=sk-${{LITELLM_MASTER_KEY_SUFFIX}}\n",
     "empty.env": "{key}=\n{key}=''\n",
     "other.enc.env": "{key}=ENC[AES256_GCM,data:abcdefgh,iv:abcdefgh,tag:abcdefgh,type:str]\n",
     "other-keys.env": "MY_{key}={other}\n{key}_OLD={other}\n",
@@ -401,6 +550,27 @@ def test_a_tracked_copy_that_was_only_deleted(clean_lab: Lab, keyrotor: Keyrotor
     assert found(keyrotor, clean_lab) == []
 
 
+@pytest.mark.parametrize("which", ["the folder is gone", "staged and changed again", "a name with wild cards"])
+def test_a_tracked_copy_leaves_git_as_the_finding_says(clean_lab: Lab, keyrotor: Keyrotor, which: str) -> None:
+    """Whatever has become of it meanwhile; and nothing else leaves git."""
+    twin = clean_lab.project / "old" / ("*.env" if "wild" in which else "it's.env")
+    twin.parent.mkdir()
+    twin.write_text(f"{KEY}={new_value()}\n")
+    (twin.parent / "harmless.env").write_text("A=1\n")
+    commit(clean_lab)
+    if which == "the folder is gone":
+        shutil.rmtree(twin.parent)
+    elif which == "staged and changed again":
+        twin.write_text(f"{KEY}={new_value()}\n")
+        git(clean_lab, "add", "--all")
+        twin.write_text("# it is gone\n")
+    (finding,) = findings(keyrotor, clean_lab)
+    assert finding["id"] == "twin-tracked"
+    typed(clean_lab, finding)
+    assert found(keyrotor, clean_lab) == []
+    assert "old/harmless.env" in git(clean_lab, "ls-files")
+
+
 def test_an_env_file_elsewhere_that_git_does_not_track(clean_lab: Lab, keyrotor: Keyrotor) -> None:
     """What a developer keeps for himself is not searched for; `clients discover` does that."""
     (clean_lab.project / ".env").write_text(f"{KEY}={clean_lab.current_key()}\n")
@@ -417,10 +587,12 @@ def holder(lab: Lab, which: str) -> Path:
 @pytest.mark.parametrize("which", ["env file", "client file"])
 def test_a_file_with_the_key_that_others_can_read(clean_lab: Lab, keyrotor: Keyrotor, which: str) -> None:
     """By its mode alone, whatever the folders above; closed as the finding says."""
-    for mode in (0o640, 0o604, 0o644):
+    kinds = {0o640: ("readable-by-group", "medium"), 0o604: ("readable", "high"), 0o644: ("readable", "high")}
+    for mode, kind in kinds.items():
         holder(clean_lab, which).chmod(mode)
         (finding,) = findings(keyrotor, clean_lab)
-        assert finding["id"] == "readable"
+        assert (finding["id"], finding["severity"]) == kind
+        assert ("every user of this machine" in finding["why"]) == (mode != 0o640)
         assert f"(mode {mode:04o})" in finding["text"]
         typed(clean_lab, finding)
         assert found(keyrotor, clean_lab) == []

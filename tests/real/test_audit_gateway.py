@@ -21,7 +21,7 @@ import pytest
 from keyrotor.boundary.proc import listening
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
-from real.on_lab import Keyrotor, MakeLab, add_place, edit, found, new_value
+from real.on_lab import Keyrotor, MakeLab, StartKeyrotor, add_place, edit, found, new_value, wait_for
 
 VARIABLE, SALT = "LITELLM_MASTER_KEY", "LITELLM_SALT_KEY"
 DATABASE = "\n  database_url: os.environ/DATABASE_URL\n"
@@ -38,15 +38,19 @@ class Unit:
 
     def start(self, command: str = "{command}", lines: str = "", *, wait: bool = True) -> None:
         """Restart it with this command, `{command}` being its own, and with these lines more."""
-        (own,) = re.findall(r"^ExecStart=(.*)$", self._text, re.MULTILINE)
-        text = self._text.replace(f"ExecStart={own}", f"ExecStart={command.replace('{command}', own)}")
-        self._path.write_text(f"{text}\n[Service]\n{lines}\n")
-        self._manager.systemctl("daemon-reload")
+        self.change(command, lines)
         self._manager.systemctl("restart", self._name)
         deadline = time.monotonic() + 60
         while wait and self._lab.status(None) is None:
             assert time.monotonic() < deadline, "it does not come up"
             time.sleep(0.02)
+
+    def change(self, command: str = "{command}", lines: str = "") -> None:
+        """The same from the next restart on."""
+        (own,) = re.findall(r"^ExecStart=(.*)$", self._text, re.MULTILINE)
+        text = self._text.replace(f"ExecStart={own}", f"ExecStart={command.replace('{command}', own)}")
+        self._path.write_text(f"{text}\n[Service]\n{lines}\n")
+        self._manager.systemctl("daemon-reload")
 
 
 @pytest.fixture
@@ -200,6 +204,28 @@ def test_an_ipv6_address_is_asked_too(clean_lab: Lab, keyrotor: Keyrotor) -> Non
     assert found(keyrotor, clean_lab) == ["gateway-silent"]
 
 
+def test_a_gateway_that_is_silent_while_it_is_rotated(
+    clean_lab: Lab, unit: Unit, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
+) -> None:
+    """It is being started by the run that goes on, which is told, and not what follows from it."""
+    unit.start()
+    unit.change("{command} --delay 600")
+    process = start_keyrotor(clean_lab, "rotate", "--yes")
+    wait_for(clean_lab, "moving litellm:accepts:new", process)
+    told = found(keyrotor, clean_lab)
+    process.kill()
+    process.wait()
+    assert "run-going" in told
+    assert not {"gateway-silent", "gateway-500", "value-unknown", "unit-down"} & set(told)
+
+
+def test_a_mend_names_the_unit_and_its_scope(clean_lab: Lab, unit: Unit, keyrotor: Keyrotor) -> None:
+    """As it can be typed."""
+    unit.start("{command} --answer 503")
+    (only,) = audited(keyrotor, clean_lab)
+    assert f"systemctl --user status {clean_lab.unit}" in only["mend"]
+
+
 # -- what it was told ------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +245,17 @@ def test_a_config_that_decides_over_the_key(clean_lab: Lab, keyrotor: Keyrotor, 
     (only,) = audited(keyrotor, clean_lab)
     assert (only["id"], only["place"]) == ("gateway-config", str(clean_lab.config))
     assert value not in json.dumps(only)
+
+
+def test_a_config_that_includes_the_literal(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """What decides over the key may stand in another file; a rotation is refused for it, too."""
+    value = new_value()
+    clean_lab.config.with_name("more.yaml").write_text(f"general_settings:\n  master_key: {value}\n")
+    clean_lab.config.write_text(f"include: [more.yaml]\n{clean_lab.config.read_text()}")
+    (only,) = audited(keyrotor, clean_lab)
+    assert (only["id"], only["place"]) == ("gateway-config", str(clean_lab.config))
+    assert value not in json.dumps(only)
+    assert keyrotor(clean_lab, "rotate", "--yes").returncode == 3
 
 
 @pytest.mark.parametrize("how", ["absent", "broken", "a folder"])
@@ -303,6 +340,9 @@ def test_a_dotenv_file_that_the_real_proxy_has_read(
     unit.start(lines="Environment=LITELLM_MODE=DEV")
     more = [one for one in audited(keyrotor, real) if one["id"] not in usual]
     assert [(one["id"], one["place"]) for one in more] == [("stray-env", str(stray))]
+    unit.start("/bin/sh -c '{command}; exit 1'", lines="Environment=LITELLM_MODE=DEV")
+    more = [one for one in audited(keyrotor, real) if one["id"] not in usual]
+    assert [(one["id"], one["place"]) for one in more] == [("stray-env", str(stray))], "a shell stands before it"
     unit.start(lines=f"Environment=LITELLM_MODE=DEV\nUnsetEnvironment={VARIABLE}")
     assert real.status(real.current_key()) == 200
 

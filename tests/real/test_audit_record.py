@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -32,6 +34,7 @@ from real.on_lab import (
 )
 
 KEY, SALT = "LITELLM_MASTER_KEY", "LITELLM_SALT_KEY"
+NAME = "litellm-master-key"
 FROZEN = """
 import datetime, sys
 from freezegun import freeze_time
@@ -407,3 +410,243 @@ def test_what_needs_no_value_is_no_finding(clean_lab: Lab, keyrotor: Keyrotor) -
     assert [place["holds"] for place in told["playbooks"][0]["places"]] == [
         *("present", "present", "present", None, "refers", "other", "other")
     ]
+
+
+# -- a run that goes on, and one that only seems to ------------------------------------------------------------------
+
+
+def killed(clean_lab: Lab, start_keyrotor: StartKeyrotor, shell: str = "exec sleep 60") -> list[str]:
+    """A rotation that was killed while a command of its playbook ran, which lives on; the command's processes."""
+    text = clean_lab.playbook.read_text()
+    add_command(clean_lab, shell)
+    process = start_keyrotor(clean_lab, "rotate", "--yes")
+    wait_for(clean_lab, "moving meanwhile:new", process)
+    clean_lab.playbook.write_text(text)
+    commit(clean_lab)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait()
+    return children
+
+
+def end(pids: list[str]) -> None:
+    for pid in pids:
+        subprocess.run(["kill", pid], check=False)
+
+
+def test_a_killed_run_whose_child_lives_on(clean_lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor) -> None:
+    """The child holds the lock and is no run: what is owed is told, and who must end first."""
+    children = killed(clean_lab, start_keyrotor)
+    try:
+        only = the_only(keyrotor, clean_lab)
+    finally:
+        end(children)
+    assert only["id"] == "run-owed"
+    assert "its lock held by sleep (process " in only["text"]
+    assert f"once process {children[0]} has ended" in only["mend"]
+
+
+def test_a_dead_run_beside_another_program_that_locks_the_folder(
+    clean_lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
+) -> None:
+    """Whoever takes the lock after its death is not the run."""
+    end(killed(clean_lab, start_keyrotor))
+    locker = subprocess.Popen(["flock", str(clean_lab.secret_file.parent), "sleep", "60"], start_new_session=True)
+    try:
+        while not Path(f"/proc/{locker.pid}/task/{locker.pid}/children").read_text():
+            assert locker.poll() is None
+        assert found(keyrotor, clean_lab) == ["run-owed"]
+    finally:
+        os.killpg(locker.pid, signal.SIGKILL)
+        locker.wait()
+
+
+def test_a_dead_run_beside_the_rotation_of_another_file_in_its_folder(
+    clean_lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
+) -> None:
+    """Both lock the same folder; the dead run stays dead."""
+    other = clean_lab.secret_file.with_name("other.enc.env")
+    shutil.copy(clean_lab.secret_file, other)
+    end(killed(clean_lab, start_keyrotor))
+    text = clean_lab.playbook.read_text()
+    playbook = clean_lab.playbook.with_name("other.toml")
+    head = text[: text.index("[[place]]", text.index("[[place]]") + 1)]
+    playbook.write_text(
+        head.replace("global.enc", "other.enc").replace(NAME, "other").replace(KEY, "GRAFANA_TOKEN")
+        + '\n[[place]]\nkind = "command"\nid = "wait"\nput = ["/bin/sh", "-c", "exec sleep 60"]\n'
+    )
+    process = start_keyrotor(clean_lab, "rotate", "other", "--yes")
+    wait_for(clean_lab, "moving wait:new", process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    try:
+        told = found(keyrotor, clean_lab, NAME)
+        beside = found(keyrotor, clean_lab, "other")
+    finally:
+        process.kill()
+        process.wait()
+        end(children)
+    assert "run-owed" in told
+    assert "run-going" not in told
+    assert "run-going" in beside
+    assert "run-owed" not in beside
+
+
+HOLDS = """
+cat > "$0.asked"
+if [ -e "$0.go" ]; then
+    rm "$0.go"
+    touch "$0.gone"
+    flock -w 30 {folder} true
+fi
+cmp -s "$0.asked" "$0.held"
+"""
+PUT = """
+if [ -e "$0.pause" ]; then touch "$0.paused"; while [ ! -e "$0.gone" ]; do sleep 0.01; done; fi
+cat > "$0.held"
+"""
+
+
+def test_a_rotation_that_ends_while_it_is_looked_at(
+    clean_lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor, tmp_path: Path
+) -> None:
+    """The record is read while the run goes on, places are asked when it has ended: the audit looks once more.
+
+    The command's `holds`, asked by the audit, lets the rotation end and waits for it.
+    """
+    at = tmp_path / "command"
+    Path(f"{at}.held").write_text(clean_lab.current_key())
+    holds = HOLDS.format(folder=clean_lab.secret_file.parent)
+    place = {"put": ["/bin/sh", "-c", PUT, str(at)], "holds": ["/bin/sh", "-c", holds, str(at)]}
+    lines = "\n".join(f"{name} = {json.dumps(argv)}" for name, argv in place.items())
+    add_place(clean_lab, f'kind = "command"\nid = "meanwhile"\n{lines}')
+    assert found(keyrotor, clean_lab) == []
+    Path(f"{at}.pause").touch()
+    process = start_keyrotor(clean_lab, "rotate", "--yes")
+    while not Path(f"{at}.paused").exists():  # before that the run itself asks what the place holds
+        assert process.poll() is None
+    Path(f"{at}.go").touch()
+    told = found(keyrotor, clean_lab)
+    process.wait()
+    assert process.returncode == 0
+    assert told == ["file-uncommitted"]
+
+
+# -- what was wrong with a finding or its mend -----------------------------------------------------------------------
+
+
+def test_one_playbook_hides_nothing_of_another(
+    clean_lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
+) -> None:
+    """One drifts while the other is rotated: both are told, and the exit code is that of the worst."""
+    folder = clean_lab.project / "more"
+    folder.mkdir()
+    shutil.copy(clean_lab.secret_file, folder / "more.enc.env")
+    client = clean_lab.home / "token.json"
+    client.write_text(json.dumps({"token": new_value()}))
+    client.chmod(0o600)
+    text = clean_lab.playbook.read_text()
+    head = text[: text.index("[[place]]", text.index("[[place]]") + 1)]
+    (clean_lab.playbook.with_name("more.toml")).write_text(
+        head.replace("secrets/global", "more/more").replace(NAME, "more").replace(KEY, "GRAFANA_TOKEN")
+        + f'\n[[place]]\nkind = "client-file"\npath = "{client}"\n'
+    )
+    add_command(clean_lab, "exec sleep 60")
+    process = start_keyrotor(clean_lab, "rotate", NAME, "--yes")
+    wait_for(clean_lab, "moving meanwhile:new", process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    try:
+        done = keyrotor(clean_lab, "audit", "--json", "--fail-on", "high")
+    finally:
+        process.kill()
+        process.wait()
+        end(children)
+    told = [one["id"] for one in json.loads(done.stdout)["findings"]]
+    assert "run-going" in told
+    assert "drift-other" in told
+    assert done.returncode == 10
+
+
+@pytest.mark.parametrize("value", ["sk-12", "sk-a-key#with 'signs'-0123456789"])
+def test_a_value_that_no_rotation_takes_is_changed_by_hand_first(
+    clean_lab: Lab, keyrotor: Keyrotor, manager: UserManager, value: str
+) -> None:
+    """A rotation refuses it, so the mend says what comes before the rotation."""
+    set_secret(clean_lab, KEY, value)
+    for finding in json.loads(keyrotor(clean_lab, "audit", "--json").stdout)["findings"]:
+        if finding["id"] in ("key-weak", "key-alphabet"):
+            assert f"sops edit {clean_lab.secret_file}" in finding["mend"]
+            break
+    else:
+        raise AssertionError("not found")
+    assert keyrotor(clean_lab, "rotate", "--yes").returncode == 3
+
+
+def test_a_former_key_that_came_back_before_the_present_one_was_committed(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """git has never seen the present version: the mend takes it from what the run keeps, and works as it is typed."""
+    assert keyrotor(clean_lab, "rotate", "--yes").returncode == 0
+    present = clean_lab.current_key()
+    clean_lab.run("git", "checkout", "--quiet", "HEAD", "--", "secrets")
+    only = the_only(keyrotor, clean_lab)
+    assert only["id"] == "key-revived"
+    command = only["mend"].partition("  (")[0]
+    assert command.startswith("cp ")
+    clean_lab.run("/bin/sh", "-c", command)
+    assert clean_lab.current_key() == present
+    kept = clean_lab.state / "runs" / newest_run(keyrotor, clean_lab) / "after.env"
+    clean_lab.run("git", "checkout", "--quiet", "HEAD", "--", "secrets")
+    kept.unlink()
+    folder = clean_lab.secret_file.parent
+    assert the_only(keyrotor, clean_lab)["mend"].startswith(
+        f"git -C {folder} log -p -- {clean_lab.secret_file.name}  ("
+    )
+
+
+def test_a_place_with_the_value_that_was_replaced_by_hand(
+    clean_lab: Lab, keyrotor: Keyrotor, manager: UserManager
+) -> None:
+    """What the last run put counts as former once the file has another value."""
+    former = clean_lab.current_key()
+    set_everywhere(clean_lab, manager, new_value())
+    edit(clean_lab.settings, clean_lab.current_key(), former)
+    assert found(keyrotor, clean_lab) == ["drift-former", "key-changed-by-hand"]
+
+
+def test_an_optional_env_file_with_another_value(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """`optional` excuses one that is absent, not one that names the key."""
+    other = clean_lab.home / "other.env"
+    place = f'kind = "env-file"\npath = "{other}"\nkeys = ["{KEY}"]\noptional = true'
+    edit(clean_lab.playbook, '[[place]]\nkind = "env-file"', f'[[place]]\n{place}\n\n[[place]]\nkind = "env-file"')
+    assert found(keyrotor, clean_lab) == []
+    other.write_text(f"{KEY}={new_value()}\n")
+    other.chmod(0o600)
+    only = the_only(keyrotor, clean_lab)
+    assert (only["id"], only["place"]) == ("drift-other", str(other))
+
+
+def test_a_command_that_says_yes_to_anything(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """It says that it holds a key that nobody has as well: nothing can be told of it."""
+    add_command(clean_lab, "cat > /dev/null", more='holds = ["/bin/true"]')
+    told = json.loads(keyrotor(clean_lab, "audit", "--json").stdout)
+    assert [one["id"] for one in told["findings"]] == ["value-unknown"]
+    assert "`holds`" in told["findings"][0]["mend"]
+    assert {one["id"]: one["holds"] for one in told["playbooks"][0]["places"]}["meanwhile"] == "unknown"
+
+
+def test_a_state_folder_behind_a_link(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """What the link leads to is what others can look into; the mend is for that."""
+    real = clean_lab.state.with_name("elsewhere")
+    clean_lab.state.rename(real)
+    clean_lab.state.symlink_to(real)
+    assert found(keyrotor, clean_lab) == []
+    real.chmod(0o755)
+    only = the_only(keyrotor, clean_lab)
+    assert only["id"] == "state-readable"
+    assert clean_lab.run("/bin/sh", "-c", only["mend"]) == ""
+    assert found(keyrotor, clean_lab) == []
+
+
+def test_a_file_that_was_changed_in_the_future_has_no_age(clean_lab: Lab, keyrotor: Keyrotor) -> None:
+    """Nothing is on record, and what sops noted is ahead of the clock: it cannot be called overdue."""
+    shutil.rmtree(clean_lab.state)
+    edit(clean_lab.playbook, 'every = "month"', 'every = "12h"')
+    assert found_then(clean_lab, -24 * 40) == []

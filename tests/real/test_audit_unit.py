@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
-from real.on_lab import Keyrotor, found, keyrotor_env, new_value, remove_timer, write_timer
+from real.on_lab import Keyrotor, edit, found, keyrotor_env, new_value, remove_timer, write_timer
 
 VARIABLE = "LITELLM_MASTER_KEY"
 
@@ -134,6 +135,69 @@ def test_a_unit_that_was_changed_and_not_reloaded(clean_lab: Lab, manager: UserM
     assert found(keyrotor, clean_lab) == ["unit-reload-owed"]
 
 
+@pytest.mark.parametrize("how", ["ExecStart", "drop-in"])
+def test_a_literal_in_a_command_line(
+    clean_lab: Lab, drop_in: DropIn, manager: UserManager, keyrotor: Keyrotor, how: str
+) -> None:
+    """The present value as an argument of what runs, or in the unit's text only; it is not shown."""
+    value, folder = clean_lab.current_key(), manager.units
+    if how == "ExecStart":
+        text = (folder / str(clean_lab.unit)).read_text()
+        (own,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
+        drop_in.write(f"ExecStart=\nExecStart=/bin/sh -c '{own}; exit 1' sh {value}", restart=True)
+        drop_in.write("# gone from the text, and not from the process")
+    else:
+        drop_in.write(f"ExecStopPost=/bin/true {value}")
+    only = finding(keyrotor, clean_lab)
+    assert only["id"] == "unit-literal"
+    assert ("its command line" if how == "ExecStart" else "50-test.conf") in only["text"]
+    assert value not in keyrotor(clean_lab, "audit").stdout
+
+
+def test_an_env_file_that_is_written_for_a_shell(clean_lab: Lab, keyrotor: Keyrotor, manager: UserManager) -> None:
+    """`export KEY=…` is no variable to systemd: after the next restart the gateway would not have the key."""
+    edit(clean_lab.env_file, f"{VARIABLE}=", f"export {VARIABLE}=")
+    only = finding(keyrotor, clean_lab)
+    assert (only["id"], only["place"]) == ("unit-env-ignored", clean_lab.unit)
+    assert str(clean_lab.env_file) in only["text"]
+    manager.systemctl("restart", str(clean_lab.unit))
+    assert clean_lab.status(clean_lab.current_key()) != 200
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed", "masked", "unknown"])
+def test_a_unit_that_does_not_run(
+    clean_lab: Lab, drop_in: DropIn, keyrotor: Keyrotor, manager: UserManager, state: str
+) -> None:
+    """One finding of its own, which says in what state the unit is, and brings it up again."""
+    unit = str(clean_lab.unit)
+    if state == "unknown":
+        edit(clean_lab.playbook, unit, "no-such.service")
+    elif state == "failed":
+        drop_in.write("ExecStart=\nExecStart=/bin/false\nRestart=no")
+        manager.systemctl("restart", unit, check=False)
+        while manager.systemctl("is-active", unit, check=False).strip() != "failed":
+            pass
+    else:
+        manager.systemctl("stop", unit)
+    if state == "masked":
+        (manager.units / unit).rename(manager.units / f"{unit}.away")
+        (manager.units / unit).symlink_to("/dev/null")
+        manager.systemctl("daemon-reload")
+    told = json.loads(keyrotor(clean_lab, "audit", "--json").stdout)["findings"]
+    try:  # under another name the unit is a stranger at the door, which is told as well
+        (only,) = (one for one in told if one["id"] != "gateway-silent" or state != "unknown")
+        assert only["id"] == "unit-down"
+        expected = {"stopped": "inactive", "failed": "failed", "masked": "masked", "unknown": "not-found"}
+        assert expected[state] in only["text"]
+        verb = {"masked": f"unmask {unit}", "unknown": "daemon-reload"}.get(state, f"start {unit}")
+        assert f"systemctl --user {verb}" in only["mend"]
+    finally:
+        if state == "masked":
+            (manager.units / unit).unlink()
+            (manager.units / f"{unit}.away").rename(manager.units / unit)
+            manager.systemctl("daemon-reload")
+
+
 # -- the timer -------------------------------------------------------------------------------------------------------
 
 
@@ -224,12 +288,21 @@ def later(lab: Lab, hours: float) -> list[str]:
 
 
 def test_a_timer_that_never_fires(clean_lab: Lab, manager: UserManager) -> None:
-    """Started for more than two days, and never fired; before that it may just be waiting for its day."""
+    """Its moment is over for more than a day, and it has never fired."""
     start_anew(manager, "OnCalendar=daily")
-    assert later(clean_lab, 47) == []
+    assert later(clean_lab, 23) == []
     assert later(clean_lab, 49) == ["timer-silent"]
     manager.systemctl("start", "keyrotor-litellm-master-key.service")
     assert later(clean_lab, 49) == ["timer-silent"], "a start by hand is not the timer's"
+
+
+def test_a_timer_that_waits_for_its_day_is_not_silent(clean_lab: Lab, manager: UserManager) -> None:
+    """One that wakes once in a year is well for a month, as long as no key waits for it."""
+    start_anew(manager, "OnCalendar=yearly")
+    edit(clean_lab.playbook, 'every = "month"', 'every = "8d"')
+    assert later(clean_lab, 24 * 3) == []
+    assert later(clean_lab, 24 * 9) == ["key-overdue"]
+    assert later(clean_lab, 24 * 11) == ["key-overdue", "timer-silent"]
 
 
 def test_a_timer_that_has_fired_is_not_silent(clean_lab: Lab, manager: UserManager) -> None:

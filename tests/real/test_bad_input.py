@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -407,3 +408,61 @@ def test_an_order_that_cannot_work_is_refused(make_lab: MakeLab, keyrotor: Keyro
         assert done.returncode == 2, (done.stdout, done.stderr)
         assert lab.playbook.name in done.stderr
         assert differing(before, tree(lab)) == []
+
+
+@pytest.mark.parametrize("arguments", ["doctor", "audit --json", "plan", "status --json", "healthcheck"])
+def test_a_closed_standard_output_stops_nothing(lab: Lab, arguments: str) -> None:
+    """Started with `>&-`: the exit code is the command's own, and nothing is said of a fault of ours."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m keyrotor {arguments} >&-', sys.executable],
+        check=False,
+        cwd=lab.project,
+        env=keyrotor_env(lab),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode in (0, 10), done.stderr
+    assert "internal error" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_answer_that_cannot_be_written_is_told(lab: Lab) -> None:
+    """A full disk under the file that the JSON goes to: 1, not 0."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -m keyrotor status --json > /dev/full', sys.executable],
+        check=False,
+        cwd=lab.project,
+        env=keyrotor_env(lab),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, "no space left" in done.stderr) == (1, True), done.stderr
+
+
+def test_a_folder_that_is_gone_is_told(lab: Lab) -> None:
+    """Somebody removed the folder of the shell."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$0" -m keyrotor status', sys.executable],
+        check=False,
+        cwd=lab.project,
+        env=keyrotor_env(lab),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "the current folder is gone" in done.stderr
+
+
+def test_without_a_home_the_record_is_not_put_anywhere(lab: Lab) -> None:
+    """No HOME, and a user whom nobody knows: asked for, instead of a folder called `~`."""
+    env = {key: text for key, text in keyrotor_env(lab).items() if key not in ("HOME", "KEYROTOR_STATE_DIR")}
+    code = "import os.path, sys; os.path.expanduser = lambda path: path; from keyrotor.world.parts import state_folder"
+    ask = f"{code}\ntry: state_folder({{}})\nexcept Exception as error: print(type(error).__name__, error)"
+    done = subprocess.run([sys.executable, "-c", ask], check=True, env=env, capture_output=True, text=True)
+    assert done.stdout.startswith("UsageError cannot tell where the record is")

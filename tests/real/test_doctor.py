@@ -12,9 +12,11 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ import pytest
 from on_lab import (
     Keyrotor,
     MakeLab,
+    StartKeyrotor,
     add_command,
     add_place,
     differing,
@@ -115,6 +118,7 @@ def test_a_rotation_can_run_on_a_lab(lab: Lab, keyrotor: Keyrotor) -> None:
     assert ill(lines) == {}
     expected = {"playbook", "keyrotor", "sops", "git", "file", "lock", "identity file", "identity", "systemd --user"}
     expected |= {"unit", "linger", "state", "record", "owed", "disk", "clock", "keyring", "terminal", "locale"}
+    expected |= {f"place {name}" for name in ("env-file", "systemd-unit", "litellm", "client-file")}
     assert set(lines) == expected
     assert differing(before, tree(lab)) == []
     assert not lab.state.exists()
@@ -259,6 +263,57 @@ def test_a_lock_that_another_run_holds(lab: Lab, keyrotor: Keyrotor) -> None:
     assert f"pid {os.getpid()}" in lines["lock"]["said"]
 
 
+def test_where_an_identity_may_have_come_from(lab: Lab, keyrotor: Keyrotor) -> None:
+    """sops collects all: the playbook's file may be the wrong one, and one that lies where sops looks the right one."""
+    wrong = lab.root / "wrong.txt"
+    wrong.touch(0o600)
+    wrong.write_text(f"{pyrage.x25519.Identity.generate()}\n")
+    edit(lab.playbook, "[secret]", f'[secret]\nidentity = "{wrong}"')
+    lines = examined(keyrotor, lab)
+    assert ill(lines) == {}
+    assert str(wrong) in lines["identity"]["said"]
+    assert str(lab.identity) in lines["identity"]["said"]
+    lab.identity.unlink()
+    found = ill(examined(keyrotor, lab))
+    assert set(found) == {"identity"}
+    assert str(wrong) in found["identity"]
+    assert "export" not in found["identity"]
+
+
+# -- the places
+
+
+def read_only_client(lab: Lab) -> str:
+    lab.settings.chmod(0o444)
+    return "client-file"
+
+
+def absent_env_file(lab: Lab) -> str:
+    lab.env_file.unlink()
+    return "env-file"
+
+
+def literal_master_key(lab: Lab) -> str:
+    edit(lab.config, "os.environ/LITELLM_MASTER_KEY", "sk-literal")
+    return "litellm"
+
+
+def absent_program(lab: Lab) -> str:
+    add_place(lab, 'kind = "command"\nid = "tell"\nput = ["no-such-program"]')
+    return "tell"
+
+
+@pytest.mark.parametrize("seed", [read_only_client, absent_env_file, literal_master_key, absent_program])
+def test_a_place_for_which_a_rotation_is_refused(lab: Lab, keyrotor: Keyrotor, seed: Callable[[Lab], str]) -> None:
+    """Ill, by the reason that the rotation gives; and no other line is."""
+    name = f"place {seed(lab)}"
+    lines = examined(keyrotor, lab)
+    assert set(ill(lines)) == {name}
+    refused = keyrotor(lab, "rotate", "--yes")
+    assert refused.returncode == 3
+    assert lines[name]["said"] in refused.stderr
+
+
 # -- systemd
 
 
@@ -374,6 +429,14 @@ def test_a_full_disk_under_a_client_file(lab: Lab, keyrotor: Keyrotor, mounted: 
     assert str(folder) in found["disk"]
 
 
+def test_a_disk_without_a_name_to_give(lab: Lab, keyrotor: Keyrotor, mounted: Callable[[str], Path]) -> None:
+    """Ill: there is room, and no inode for another file."""
+    folder = mounted("size=8m,nr_inodes=4,mode=700")
+    found = ill(examined(keyrotor, lab, env={"KEYROTOR_STATE_DIR": str(folder / "state")}))
+    assert "disk" in found
+    assert "state" in found
+
+
 @pytest.mark.parametrize("fault", ["an entry was changed", "it is not a database"])
 def test_a_record_that_cannot_be_believed(lab: Lab, keyrotor: Keyrotor, fault: str) -> None:
     """Ill; what it would say of unfinished runs is not asked."""
@@ -387,6 +450,9 @@ def test_a_record_that_cannot_be_believed(lab: Lab, keyrotor: Keyrotor, fault: s
     lines = examined(keyrotor, lab)
     assert set(ill(lines)) == {"record"}
     assert lines["owed"]["state"] == "skipped"
+    assert "backup" in ill(lines)["record"]
+    subprocess.run(ill(lines)["record"].split(": ")[1], shell=True, check=True)
+    assert ill(examined(keyrotor, lab)) == {}
 
 
 def test_a_run_that_is_owed(lab: Lab, keyrotor: Keyrotor) -> None:
@@ -510,10 +576,39 @@ def test_a_keyring_that_answers(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_a_fingerprint_key_that_is_gone(lab: Lab, keyrotor: Keyrotor) -> None:
-    """Ill: the record's fingerprints were made with a key, and no keyring has it here."""
+    """Unknown: what the record knows is told by no value any more; a rotation works, and no keyring is spoken of."""
     assert keyrotor(lab, "rotate", "--yes").returncode == 0
     (lab.state / "fingerprint.key").unlink()
-    assert set(ill(examined(keyrotor, lab))) == {"keyring"}
+    lines = examined(keyrotor, lab)
+    assert ill(lines) == {}
+    assert lines["keyring"]["state"] == "unknown"
+    assert "former values can no longer be recognised" in lines["keyring"]["said"]
+    assert "keyring" not in lines["keyring"]["said"]
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+
+
+def test_a_fingerprint_key_that_is_none(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Ill, as a rotation ends with 1; the command that is named mends it."""
+    lab.state.mkdir(parents=True, mode=0o700)
+    (lab.state / "fingerprint.key").write_text("rubbish\n")
+    found = ill(examined(keyrotor, lab))
+    assert set(found) == {"keyring"}
+    assert keyrotor(lab, "rotate", "--yes").returncode == 1
+    subprocess.run(found["keyring"].split("  (")[0], shell=True, check=True)
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+
+
+def test_a_file_where_the_copies_should_be(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Ill, as a rotation ends with 1; the command that is named mends it, also where a path has a blank in it."""
+    state = lab.root / "a state"
+    state.mkdir(mode=0o700)
+    (state / "runs").touch()
+    env = {"KEYROTOR_STATE_DIR": str(state)}
+    found = ill(examined(keyrotor, lab, env=env))
+    assert set(found) == {"state"}
+    assert keyrotor(lab, "rotate", "--yes", env=env).returncode == 1
+    subprocess.run(found["state"], shell=True, check=True)
+    assert ill(examined(keyrotor, lab, env=env)) == {}
 
 
 # -- the playbook
@@ -580,7 +675,7 @@ def test_a_manager_of_another_home_keeps_another_record(lab: Lab, keyrotor: Keyr
     The unit ended with 10, which systemd calls failed; not even such a one is left.
     """
     lines = examined(keyrotor, lab, "--as-timer")
-    assert manager.systemctl("list-units", "--all", "--no-legend", "run-*") == ""
+    assert manager.systemctl("list-units", "--all", "--no-legend", "keyrotor-doctor-*") == ""
     assert {"timer", "state", "sops"} <= set(ill(lines))
     assert "HOME" in lines["timer"]["said"]
     assert ill(lines)["state"].startswith("systemctl --user import-environment KEYROTOR_STATE_DIR ")
@@ -601,7 +696,7 @@ def test_once_the_manager_has_it_the_timer_is_well_and_nothing_is_left(
     assert done.stdout.splitlines()[-1] == "a rotation can run as the timer runs it"
     assert differing(before, tree(lab)) == []
     assert not lab.state.exists()
-    assert manager.systemctl("list-units", "--all", "--no-legend", "run-*") == ""
+    assert manager.systemctl("list-units", "--all", "--no-legend", "keyrotor-doctor-*") == ""
     assert sorted(os.listdir(transient)) == units
 
 
@@ -645,3 +740,117 @@ def test_a_timer_that_cannot_be_asked(lab: Lab, keyrotor: Keyrotor, tmp_path: Pa
     lines = examined(keyrotor, lab, "--as-timer", env={"XDG_RUNTIME_DIR": str(runtime)})
     assert set(ill(lines)) == {"timer"}
     assert "no bus" in lines["timer"]["said"]
+
+
+def test_a_program_that_only_this_shell_has(
+    lab: Lab, keyrotor: Keyrotor, manager_environment: Callable[..., None], program: Callable[[str, str], Path]
+) -> None:
+    """A `command` place whose program lies on this shell's PATH: ill for the timer, and PATH is named."""
+    manager_environment(**needed(lab))
+    shell = before_path(program("tell-somebody", "cat > /dev/null"))
+    add_place(lab, 'kind = "command"\nid = "tell"\nput = ["tell-somebody"]')
+    assert ill(examined(keyrotor, lab, env=shell)) == {}
+    found = ill(examined(keyrotor, lab, "--as-timer", env=shell))
+    assert set(found) == {"place tell"}
+    assert found["place tell"].startswith("systemctl --user import-environment PATH ")
+
+
+def test_what_lies_in_the_project_is_not_run(
+    lab: Lab, keyrotor: Keyrotor, manager_environment: Callable[..., None]
+) -> None:
+    """A module of Python's own name in the folder where the unit runs is not imported.
+
+    `python -m` of the test itself is kept from it by a variable, which is not handed over.
+    """
+    manager_environment(**needed(lab))
+    (lab.project / "sqlite3.py").write_text(f"open({str(lab.root / 'imported')!r}, 'w')\nraise SystemExit(3)\n")
+    lines = examined(keyrotor, lab, "--as-timer", env={"PYTHONSAFEPATH": "1"})
+    assert not (lab.root / "imported").exists()
+    assert ill(lines) == {}
+
+
+def test_nothing_of_it_is_left_when_it_is_stopped(
+    lab: Lab,
+    start_keyrotor: StartKeyrotor,
+    manager: UserManager,
+    manager_environment: Callable[..., None],
+    program: Callable[[str, str], Path],
+) -> None:
+    """Ctrl-C while it waits for a sops that hangs: the unit ends with it, and not two minutes later."""
+    asked = lab.root / "asked"
+    hanging = program("sops", f"touch {shlex.quote(str(asked))}; sleep 60") / "sops"
+    manager_environment(**{**needed(lab), "KEYROTOR_SOPS": str(hanging)})
+    process = start_keyrotor(lab, "doctor", "--as-timer")
+    until = time.monotonic() + 30
+    while not asked.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert asked.exists()
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=30)
+    assert process.returncode not in (0, 10)
+    units = manager.systemctl("list-units", "--no-legend", "run-*", "keyrotor-doctor-*")
+    assert units == ""
+
+
+@pytest.fixture
+def service(manager: UserManager) -> Iterator[Callable[[str], None]]:
+    """Gives the lab's timer a service of these lines, until the test ends."""
+    timers: set[str] = set()
+
+    def write(text: str) -> None:
+        timers.add(write_timer(manager, service=text))
+
+    yield write
+    for timer in timers:
+        remove_timer(manager, timer)
+
+
+CANNOT_START = [
+    ("ExecStart=/nonexistent/keyrotor", "/nonexistent/keyrotor"),
+    ("ExecStart=/bin/true\nWorkingDirectory=/nonexistent", "/nonexistent"),
+    ("ExecStart=/bin/true\nEnvironmentFile=/nonexistent/one.env", "/nonexistent/one.env"),
+    ("ExecStart=/bin/true\nReadOnlyPaths=/nonexistent/shut", "cannot shut off"),
+]
+
+
+@pytest.mark.parametrize(("text", "named"), CANNOT_START)
+def test_a_service_that_cannot_start(
+    lab: Lab,
+    keyrotor: Keyrotor,
+    manager_environment: Callable[..., None],
+    service: Callable[[str], None],
+    text: str,
+    named: str,
+) -> None:
+    """Ill, by the name of what is absent."""
+    manager_environment(**needed(lab))
+    service(text)
+    lines = examined(keyrotor, lab, "--as-timer")
+    assert set(ill(lines)) == {"timer"}
+    assert named in lines["timer"]["said"]
+    assert "exit code" not in lines["timer"]["said"]
+
+
+def test_a_service_that_may_not_write(
+    lab: Lab, keyrotor: Keyrotor, manager_environment: Callable[..., None], service: Callable[[str], None]
+) -> None:
+    """What it shuts off counts: the folder of the encrypted file, and the disk that the record is kept on."""
+    manager_environment(**needed(lab))
+    service(f"ExecStart=/bin/true\nReadOnlyPaths={lab.secret_file.parent}")
+    found = ill(examined(keyrotor, lab, "--as-timer"))
+    assert "file" in found
+    service("ExecStart=/bin/true\nProtectSystem=strict")
+    assert "state" in ill(examined(keyrotor, lab, "--as-timer"))
+
+
+def test_a_service_that_sets_what_is_not_carried(
+    lab: Lab, keyrotor: Keyrotor, manager_environment: Callable[..., None], service: Callable[[str], None]
+) -> None:
+    """Unknown, by its name; the rest is looked at all the same."""
+    manager_environment(**needed(lab))
+    service("ExecStart=/bin/true\nTemporaryFileSystem=/mnt")
+    lines = examined(keyrotor, lab, "--as-timer")
+    assert ill(lines) == {}
+    assert lines["service"]["state"] == "unknown"
+    assert "TemporaryFileSystem" in lines["service"]["said"]
+    assert "state" in lines

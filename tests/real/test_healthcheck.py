@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -9,9 +10,10 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,11 @@ from backend_servers import (
     trickle_head,
     vllm,
 )
-from on_lab import Keyrotor, MakeLab, StartKeyrotor, differing, edit, missing, spellings, tree
+from on_lab import Keyrotor, MakeLab, StartKeyrotor, add_place, differing, edit, missing, spellings, tree
 
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
+from places.doors import stub
 
 Line = dict[str, Any]
 Ask = Callable[..., list[Line]]
@@ -49,7 +52,7 @@ def child_lab(make_lab: MakeLab) -> Lab:
 def ask(keyrotor: Keyrotor) -> Ask:
     """The lines of a healthcheck; its exit code is 10 exactly where one is ill, and it has written nothing."""
 
-    def lines(lab: Lab, *arguments: str, **how: Any) -> list[Line]:
+    def lines(lab: Lab, *arguments: str, markers: Sequence[str] = (), **how: Any) -> list[Line]:
         before = tree(lab)
         done = keyrotor(lab, "healthcheck", "--json", *arguments, **how)
         assert done.stderr == ""
@@ -57,7 +60,7 @@ def ask(keyrotor: Keyrotor) -> Ask:
         assert (told["schema"], told["playbook"], told["exit"]) == (1, "litellm-master-key", done.returncode)
         assert done.returncode == (10 if any(line["state"] == "ill" for line in told["lines"]) else 0)
         assert differing(before, tree(lab)) == []
-        values = [lab.current_key(), *how.get("markers", ())]
+        values = [lab.current_key(), *markers]
         assert not any(spelt in done.stdout.encode() for value in values for spelt in spellings(value))
         return list(told["lines"])
 
@@ -119,7 +122,7 @@ def test_the_real_litellm_is_well(make_lab: MakeLab, ask: Ask) -> None:
     [
         (["--open"], ["is open: 200 without a key", "is open: 200 with a key that nobody has"]),
         (["--no-prisma"], ["500 without a key: its `prisma` package is missing"]),
-        (["--answer", "503"], ["answers 503 without a key", "answers 503 with a key that nobody has", "answers 503"]),
+        (["--answer", "503"], ["answers 503 without a key", "answers 503 with a key that nobody has"]),
     ],
 )
 def test_an_ill_gateway_is_told(make_lab: MakeLab, ask: Ask, options: list[str], told: list[str]) -> None:
@@ -331,7 +334,7 @@ def test_every_kind_of_backend_is_asked_in_its_own_way(child_lab: Lab, ask: Ask)
 
 
 def test_a_model_that_is_not_there_is_ill(child_lab: Lab, ask: Ask) -> None:
-    """Its own line, with the command that fetches it from Ollama; a tag that is another one is not there."""
+    """Its own line, with the command that fetches it to that Ollama; a tag that is another one is not there."""
     with server(ollama("llama3:8b")) as local, server(vllm("other")) as big:
         write_catalogue(
             child_lab,
@@ -344,7 +347,7 @@ def test_a_model_that_is_not_there_is_ill(child_lab: Lab, ask: Ask) -> None:
         ("a", f"llama3 is not at {local.url}"),
         ("c", f"mine is not at {big.url}/v1"),
     ]
-    assert found[0]["mend"] == "ollama pull llama3"
+    assert found[0]["mend"] == f"OLLAMA_HOST={local.url} ollama pull llama3"
 
 
 def test_a_llama_cpp_that_loads_is_ill(child_lab: Lab, ask: Ask) -> None:
@@ -616,3 +619,214 @@ def test_a_signal_ends_the_wait(child_lab: Lab, start_keyrotor: StartKeyrotor) -
     assert process.returncode == 1
     assert "interrupted by SIGINT" in err
     assert "Traceback" not in err
+
+
+# -- what a review found -----------------------------------------------------------------------------------------------
+
+
+def test_the_master_key_goes_to_no_backend_though_nothing_can_be_decrypted(lab: Lab, ask: Ask) -> None:
+    """By name, by another variable, as a literal, in an address: the gateway's own environment tells which it is."""
+    key = lab.current_key()
+    with server(vllm("m")) as big:
+        base = big.url + "/v1"
+        write_catalogue(
+            lab,
+            model("a", "openai/m", base, "os.environ/LITELLM_MASTER_KEY"),
+            model("b", "openai/m", base, "os.environ/LITELLM_SALT_KEY"),
+            model("c", "openai/m", base, "os.environ/COPIED"),
+            model("d", "openai/m", base, key),
+            model("e", "openai/m", base.replace("//", f"//somebody:{key}@")),
+            model("f", "os.environ/LITELLM_MASTER_KEY", base),
+            model("g", "openai/m", "os.environ/LITELLM_MASTER_KEY"),
+        )
+        found = ask(
+            lab,
+            "--backends",
+            env={"SOPS_AGE_KEY_FILE": "/nowhere", "XDG_CONFIG_HOME": "/nowhere", "COPIED": key},
+        )
+        assert big.asked == []
+    assert sum("the gateway's own master key" in said for said in ill(found)) == 7
+
+
+def test_no_key_is_sent_where_the_master_key_is_not_known(child_lab: Lab, ask: Ask) -> None:
+    """Nothing decrypted, no unit: a literal could be the master key. What needs no key is asked."""
+    with server(vllm("m")) as one, server(vllm("m")) as two:
+        write_catalogue(
+            child_lab,
+            model("a", "openai/m", one.url + "/v1", child_lab.current_key()),
+            model("b", "openai/m", two.url + "/v1"),
+        )
+        env = {"SOPS_AGE_KEY_FILE": "/nowhere", "XDG_CONFIG_HOME": "/nowhere"}
+        found = ask(child_lab, "--backends", env=env)
+        assert one.asked == []
+        assert {given for _, given in two.asked} == {None}
+    assert [line["state"] for line in found if line["name"] == "openai"] == ["skipped", "well"]
+
+
+@pytest.mark.parametrize("status", [302, 404, 503, 500])
+def test_a_door_that_does_not_refuse_a_bogus_key_is_shown_none(child_lab: Lab, ask: Ask, status: int) -> None:
+    """Whoever it is, it is no gateway that is well."""
+    with server({"/v1/models": lambda _: (status, {})}) as strange:
+        edit(child_lab.playbook, child_lab.url, strange.url)
+        found = ask(child_lab)
+        assert len(strange.asked) == 2
+        assert not any(child_lab.current_key() in str(given) for _, given in strange.asked)
+    assert states(found)[-1] == ("litellm, present key", "skipped")
+
+
+def test_an_audit_shows_such_a_door_no_key_either(child_lab: Lab, keyrotor: Keyrotor) -> None:
+    """It is silent, for all that can be told."""
+    with server({"/v1/models": lambda _: (404, {})}) as strange:
+        edit(child_lab.playbook, child_lab.url, strange.url)
+        assert "gateway-silent" in keyrotor(child_lab, "audit", "--json").stdout
+        assert not any(child_lab.current_key() in str(given) for _, given in strange.asked)
+
+
+def test_one_gateways_variables_are_nothing_to_another_ones_backends(child_lab: Lab, ask: Ask) -> None:
+    """Each catalogue sets a key of the same name for its own."""
+    one_key, two_key = (f"sk-marker-{secrets.token_urlsafe(16)}" for _ in range(2))
+    other = child_lab.config.with_name("other.yaml")
+    with server(vllm("m")) as one, server(vllm("m")) as two:
+        for path, big, key in ((child_lab.config, one, one_key), (other, two, two_key)):
+            entry = model("a", "openai/m", big.url + "/v1", "os.environ/SHARED")
+            path.write_text(f"environment_variables: {{SHARED: {key}}}\nmodel_list:\n  - {entry}\n")
+        place = f'kind = "litellm"\nid = "second"\nurl = "{child_lab.url}"\nconfig = "{other}"'
+        add_place(child_lab, place)
+        ask(child_lab, "--backends", markers=(one_key, two_key))
+        for big, key in ((one, one_key), (two, two_key)):
+            assert {given for path, given in big.asked if path == "/v1/models"} == {f"Bearer {key}"}
+
+
+def test_ollamas_key_goes_to_no_address_that_only_looks_like_its_own(child_lab: Lab, ask: Ask) -> None:
+    """`?@ollama.com` and `#@ollama.com` behind another host; no scheme, which LiteLLM cannot reach."""
+    marker = secrets.token_urlsafe(24)
+    with server(ollama("m")) as local:
+        bases = [f"{local.url}?@ollama.com", f"{local.url}#@ollama.com", local.url.removeprefix("http://")]
+        write_catalogue(child_lab, *(model(f"m{at}", "ollama/m", base) for at, base in enumerate(bases)))
+        found = ask(child_lab, "--backends", env={"OLLAMA_API_KEY": marker}, markers=(marker,))
+        assert local.asked == []
+    assert sum("its address cannot be used" in said for said in ill(found)) == 3
+    assert "://…" not in json.dumps(found)
+
+
+def test_a_user_and_a_password_in_an_address_are_a_key(child_lab: Lab, ask: Ask) -> None:
+    """Sent where there is no other, not in clear to the world, and never shown."""
+    marker, key = secrets.token_urlsafe(24), f"sk-marker-{secrets.token_urlsafe(16)}"
+    with server(ollama("m")) as local, server(vllm("m")) as big:
+        write_catalogue(
+            child_lab,
+            model("a", "ollama/m", local.url.replace("//", f"//bob:{marker}@")),
+            model("b", "openai/m", big.url.replace("//", f"//bob:{marker}@") + "/v1", key),
+            model("c", "ollama/m", f"http://bob:{marker}@192.88.99.1"),
+        )
+        found = ask(child_lab, "--backends", "--within", "6s", markers=(marker, key))
+        basic = "Basic " + base64.b64encode(f"bob:{marker}".encode()).decode()
+        assert local.asked == [("/api/tags", basic)]
+        assert big.asked[0] == ("/v1/models", f"Bearer {key}")
+    [said] = [said for said in ill(found) if "192.88.99.1" in said]
+    assert "its key was not sent" in said
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--redis", ""),
+        ("--redis", " "),
+        ("--redis", "redis://127.0.0.1", "--redis-password", ""),
+        ("--redis", "redis://127.0.0.1", "--redis-password", "LITELLM_MASTER_KEY"),
+        ("--redis", "redis://127.0.0.1", "--redis-password", "LITELLM_SALT_KEY"),
+    ],
+)
+def test_a_redis_of_nothing_and_the_gateways_own_key_are_a_mistake(
+    child_lab: Lab, keyrotor: Keyrotor, wrong: tuple[str, ...]
+) -> None:
+    """A variable that is not set must not make all well; 2, before anything is asked."""
+    assert keyrotor(child_lab, "healthcheck", *wrong).returncode == 2
+
+
+@pytest.mark.parametrize("text", ["model_list: foo\n", "model_list: {}\n", "- a\n", "\n", "text\n", "model_list: []\n"])
+def test_a_catalogue_that_offers_nothing_is_never_well(child_lab: Lab, ask: Ask, text: str) -> None:
+    """LiteLLM does not start with it, or serves nobody."""
+    child_lab.config.write_text(text)
+    [line] = [line for line in ask(child_lab, "--backends") if not line["name"].startswith("litellm,")]
+    assert line["state"] == "ill"
+
+
+def test_a_profile_that_leads_nowhere_is_ill(child_lab: Lab, ask: Ask) -> None:
+    """It is in force, and nobody can read it."""
+    child_lab.config.with_name("litellm-hybrid.yaml.applied").symlink_to("nowhere.yaml")
+    assert any("litellm-hybrid.yaml.applied" in said for said in ill(ask(child_lab, "--backends")))
+
+
+def test_a_sops_that_hangs_leaves_time_for_the_rest(child_lab: Lab, ask: Ask, tmp_path: Path) -> None:
+    """It is cut within --within, and what needs no value is asked. (A stand-in: no real sops hangs on demand.)"""
+    slow = tmp_path / "sops"
+    slow.write_text(f'#!/bin/sh\n[ "$1" = decrypt ] && exec sleep 600\nexec {child_lab.sops} "$@"\n')
+    slow.chmod(0o755)
+    found = ask(child_lab, "--within", "6s", env={"KEYROTOR_SOPS": str(slow)})
+    assert "not done after 3 s" in found[0]["said"]
+    assert states(found) == [("global.enc.env", "ill"), *DOOR[:2], ("litellm, present key", "skipped")]
+
+
+def test_certificates_that_litellm_trusts_are_trusted(child_lab: Lab, ask: Ask, tmp_path: Path) -> None:
+    """Those in SSL_CERT_FILE, for backends; without it, and with a file of none, it is ill."""
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+    make += " -addext subjectAltName=DNS:localhost"
+    subprocess.run(make.split(), cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with stub(lambda _: (200, b'{"data": [{"id": "m"}]}'), context) as door:
+        base = door.url.replace("http://127.0.0.1", "https://localhost") + "/v1"
+        write_catalogue(child_lab, model("a", "openai/m", base, secrets.token_urlsafe(16)))
+        assert states(ask(child_lab, "--backends", env={"SSL_CERT_FILE": str(tmp_path / "cert.pem")}))[-1][1] == "well"
+        assert "certificate cannot be verified" in ill(ask(child_lab, "--backends"))[0]
+        of_none = ask(child_lab, "--backends", env={"SSL_CERT_FILE": str(tmp_path / "key.pem")})
+        assert "no certificates can be read" in ill(of_none)[0]
+
+
+def test_a_command_can_be_copied_and_a_name_says_nothing_to_the_terminal(
+    child_lab: Lab, ask: Ask, keyrotor: Keyrotor
+) -> None:
+    """Quoted, for the server that it is about; without escape sequences."""
+    with server(ollama("m")) as local:
+        write_catalogue(
+            child_lab,
+            model("a\x1b[2J\u202e", "ollama/x; touch /tmp/PWN", local.url),
+            model("b", "ollama/$(id)", "os.environ/BASE"),
+        )
+        env = {"BASE": local.url}
+        mends = [line["mend"] for line in ask(child_lab, "--backends", env=env) if line["state"] == "ill"]
+        shown = keyrotor(child_lab, "healthcheck", "--backends", env=env).stdout
+    assert mends == [
+        f"OLLAMA_HOST={local.url} ollama pull 'x; touch /tmp/PWN'",
+        "OLLAMA_HOST=… ollama pull '$(id)'  (… is what BASE holds)",
+    ]
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+
+
+def test_a_model_from_a_variable_is_asked_for(child_lab: Lab, ask: Ask) -> None:
+    """As LiteLLM does; the variable is named in its stead."""
+    name = f"m-{secrets.token_hex(8)}"
+    with server(ollama(name)) as local:
+        write_catalogue(
+            child_lab,
+            model("a", "os.environ/MODEL", local.url),
+            model("b", "os.environ/OTHER", local.url),
+            model("c", "os.environ/NO_SUCH", local.url),
+        )
+        found = ask(child_lab, "--backends", env={"MODEL": f"ollama/{name}", "OTHER": f"ollama/{name}-other"})
+    assert name not in json.dumps(found)
+    assert ill(found) == ["NO_SUCH is set nowhere", f"os.environ/OTHER is not at {local.url}"]
+
+
+def test_a_stranger_at_another_address_of_this_machine_is_shown_no_key(lab: Lab, ask: Ask) -> None:
+    """The unit is up, and somebody else answers at 127.0.0.2: all of 127/8 is here."""
+    with socket.create_server(("127.0.0.2", 0)) as thief:
+        thief.setblocking(False)
+        edit(lab.playbook, lab.url, f"http://127.0.0.2:{thief.getsockname()[1]}")
+        found = ask(lab, "--within", "4s")
+        with pytest.raises(BlockingIOError):
+            thief.accept()
+    assert states(found) == [("litellm", "ill")]
+    assert "not by" in found[0]["said"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import subprocess
@@ -16,9 +19,11 @@ import pytest
 from on_lab import (
     Keyrotor,
     MakeLab,
+    add_command,
     add_place,
     differing,
     edit,
+    events,
     keyrotor_argv,
     keyrotor_env,
     missing,
@@ -345,6 +350,51 @@ def test_a_place_that_cannot_is_told_among_the_others(lab: Lab, keyrotor: Keyrot
     assert places(told)["client-file"]["changes"] == []
 
 
+def test_a_plan_while_a_run_is_owed(lab: Lab, keyrotor: Keyrotor) -> None:
+    """It is shown, and saved nowhere; then it ends as rotate does, word for word, also where a place cannot."""
+    old = keyrotor(lab, "plan", "--out", "saved.plan").returncode
+    add_command(lab, "kill -9 $PPID; sleep 0.2")
+    assert (old, keyrotor(lab, "rotate", "--yes").returncode) == (0, -9)
+    before, run = tree(lab), events(lab)[-1][0]
+    for name in ("saved.plan", "another.plan"):
+        planned, rotated = keyrotor(lab, "plan", "--out", name), keyrotor(lab, "rotate", "--yes")
+        assert (planned.returncode, rotated.returncode) == (22, 22)
+        assert planned.stderr == rotated.stderr
+        assert "write secrets/global.enc.env" in planned.stdout
+        said = (
+            f"\nFirst run {run} must be finished: keyrotor resume {run}\nNothing was changed; the plan is not saved.\n"
+        )
+        assert planned.stdout.endswith(said)
+    assert keyrotor(lab, "rotate", "--dry-run").returncode == 22
+    told = shown(keyrotor, lab, "--out", "another.plan", code=22)
+    assert (told["owed"], told["run"], told["outcome"], told["exit"]) == (run, run, "interrupted", 22)
+    assert f"keyrotor resume {run}" in told["hint"]
+    assert told["saved"] is None
+    assert {"places", "counts", "masks"} <= told.keys()
+    shutil.move(lab.secret_file, lab.root / "gone")
+    unread = keyrotor(lab, "plan", "--json")
+    assert (unread.returncode, json.loads(unread.stdout)["run"]) == (22, run)
+    shutil.move(lab.root / "gone", lab.secret_file)
+    assert differing(before, tree(lab)) == [str(lab.secret_file.parent.relative_to(lab.root))], "we moved it"
+
+
+def test_a_keyring_is_not_asked_before_a_run_is_on_record(lab: Lab, keyrotor: Keyrotor, tmp_path: Path) -> None:
+    """It might have to be unlocked, or be made: only a fingerprint that a record knows is worth that."""
+    marker = tmp_path / "asked"
+    backend = "from pathlib import Path\nfrom keyring.backend import KeyringBackend\nclass Asked(KeyringBackend):\n"
+    backend += "    priority = 1\n    def set_password(self, *_): raise OSError\n"
+    backend += f"    def get_password(self, *_): Path({str(marker)!r}).touch()\n"
+    (tmp_path / "asked_keyring.py").write_text(backend)
+    env = keyrotor_env(lab, PYTHON_KEYRING_BACKEND="asked_keyring.Asked")
+    env["PYTHONPATH"] += f":{tmp_path}"
+    assert keyrotor(lab, "plan", env=env).returncode == 0
+    assert not marker.exists()
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+    (lab.state / "fingerprint.key").unlink()
+    assert keyrotor(lab, "plan", env=env).returncode == 0
+    assert marker.exists(), "this backend is one that is asked"
+
+
 def test_a_plan_that_cannot_run_is_not_saved(lab: Lab, keyrotor: Keyrotor) -> None:
     """Exit 3, and no file."""
     lab.settings.chmod(0o400)
@@ -370,6 +420,15 @@ def test_a_saved_plan_is_rotated_by(lab: Lab, keyrotor: Keyrotor) -> None:
     assert "was made since" in again.stderr
     assert keyrotor(lab, "plan", "--out", "saved.plan").returncode == 0, "a saved plan is replaced"
     assert keyrotor(lab, "rotate", "--plan", "saved.plan", "--yes").returncode == 0
+
+
+def test_a_plan_that_others_may_read_is_made_private(lab: Lab, keyrotor: Keyrotor) -> None:
+    """When it is saved anew, whatever its mode was."""
+    plan = lab.project / "saved.plan"
+    assert keyrotor(lab, "plan", "--out", "saved.plan").returncode == 0
+    plan.chmod(0o644)
+    assert keyrotor(lab, "plan", "--out", "saved.plan").returncode == 0
+    assert stat.S_IMODE(plan.stat().st_mode) == 0o600
 
 
 def test_a_plan_replaces_no_other_file(lab: Lab, keyrotor: Keyrotor) -> None:
@@ -421,6 +480,132 @@ def test_one_byte_elsewhere_makes_a_plan_stale(lab: Lab, keyrotor: Keyrotor, man
     assert done.returncode == 0, done.stderr
 
 
+def test_every_environment_file_of_the_unit_is_held_to(lab: Lab, keyrotor: Keyrotor, manager: UserManager) -> None:
+    """Also those of a pattern, and one that was not there; what systemd passes over hinders no plan."""
+    names = [lab.home / name for name in ("more-a.env", "more-b.env", "once.env")]
+    names[0].write_text("A=1\n")
+    (lab.home / "folder").mkdir()
+    drop_in = manager.units / f"{lab.unit}.d" / "more.conf"
+    drop_in.parent.mkdir()
+    read = (f"-{lab.home}/folder", lab.env_file, f"-{lab.home}/more-*.env", f"-{lab.home}/once.env")
+    drop_in.write_text("[Service]\nEnvironmentFile=\n" + "".join(f"EnvironmentFile={path}\n" for path in read))
+    manager.systemctl("daemon-reload")
+    saved = keyrotor(lab, "plan", "--out", "saved.plan")
+    assert saved.returncode == 0, saved.stderr
+    told = [f"{names[0]} has changed", f"{names[1]} was not looked at", f"{names[2]} is there now"]
+    for path in names:
+        path.write_text("B=2\n")
+    done = keyrotor(lab, "rotate", "--plan", "saved.plan", "--yes")
+    assert done.returncode == 3
+    assert [one for one in told if one not in done.stderr] == []
+    names[0].write_text("A=1\n")
+    for path in names[1:]:
+        path.unlink()
+    done = keyrotor(lab, "rotate", "--plan", "saved.plan", "--yes")
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_file_with_the_same_bytes_makes_a_plan_stale(lab: Lab, keyrotor: Keyrotor) -> None:
+    """A link that leads elsewhere, or another mode: what would be written is not what was looked at."""
+    there = add_client(lab, "there.json", json.dumps({"key": lab.current_key()}).encode())
+    twin = lab.home / "twin.json"
+    shutil.move(there, twin)
+    other = Path(shutil.copy(twin, lab.home / "other.json"))
+    there.symlink_to(twin)
+    assert keyrotor(lab, "plan", "--out", "saved.plan").returncode == 0
+
+    def is_stale() -> None:
+        done = keyrotor(lab, "rotate", "--plan", "saved.plan", "--yes")
+        assert done.returncode == 3
+        assert f"it is stale: {there} has changed\n" in done.stderr
+
+    there.unlink()
+    there.symlink_to(other)
+    is_stale()
+    there.unlink()
+    there.symlink_to(twin)
+    twin.chmod(0o644)
+    is_stale()
+    twin.chmod(0o600)
+    assert keyrotor(lab, "rotate", "--plan", "saved.plan", "--yes").returncode == 0
+
+
+def answering(lab: Lab, meanwhile: Callable[[], object], *arguments: str) -> tuple[int, str]:
+    """keyrotor on a terminal, where somebody says yes after something has happened."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        keyrotor_argv(*arguments),
+        cwd=lab.project,
+        env=keyrotor_env(lab, TERM="dumb"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    told = b""
+    with os.fdopen(ours, "r+b", buffering=0) as terminal:
+        while piece := _piece(terminal.fileno()):
+            had_asked, told = b"Rotate now?" in told, told + piece
+            if not had_asked and b"Rotate now?" in told:
+                meanwhile()
+                terminal.write(b"y\n")
+    return process.wait(timeout=60), told.decode().replace("\r\n", "\n")
+
+
+def _piece(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the last one on the other side has left
+        return b""
+
+
+def test_what_changes_while_the_question_stands_makes_a_plan_stale(lab: Lab, keyrotor: Keyrotor) -> None:
+    """It is looked at again after the answer; without a change the answer counts."""
+    assert keyrotor(lab, "plan", "--out", "saved.plan").returncode == 0
+    before = tree(lab)
+    code, said = answering(lab, lambda: edit(lab.settings, '"dark"', '"Dark"'), "rotate", "--plan", "saved.plan")
+    assert code == 3, said
+    assert f"it is stale: {lab.settings} has changed\n" in said
+    assert differing(before, tree(lab)) == [str(lab.settings.relative_to(lab.root))]
+    edit(lab.settings, '"Dark"', '"dark"')
+    code, said = answering(lab, lab.config.unlink, "rotate", "--plan", "saved.plan")
+    assert code == 3, said
+    assert f"{lab.config} is gone" in said
+
+
+def test_a_plan_by_which_somebody_says_yes_is_rotated_by(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Where nothing has changed meanwhile."""
+    assert keyrotor(lab, "plan", "--out", "saved.plan").returncode == 0
+    old = lab.current_key()
+    code, said = answering(lab, lambda: None, "rotate", "--plan", "saved.plan")
+    assert code == 0, said
+    assert lab.current_key() != old
+
+
+def test_the_hint_of_a_stale_plan_can_be_typed(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Also where there are several playbooks: it names the one, by a name that finds it, else by its path."""
+    another = lab.playbook.with_name("an other.toml")
+    another.write_text(lab.playbook.read_text().replace('"litellm-master-key"', '"its-own-name"'))
+    assert keyrotor(lab, "plan").returncode == 2, "there are several"
+    for name in ("its-own-name", "litellm-master-key"):
+        assert keyrotor(lab, "plan", name, "--out", "saved.plan").returncode == 0
+        edit(lab.settings, '"dark"', '"dark" ')
+        done = keyrotor(lab, "rotate", "--plan", "saved.plan", "--yes")
+        assert done.returncode == 3
+        words = shlex.split(done.stderr.partition("hint: ")[2])
+        assert words == ["keyrotor", "plan", name, "--out", str(lab.project / "saved.plan")]
+        assert keyrotor(lab, *words[1:]).returncode == 0
+        assert f"\n{name} gives " in keyrotor(lab, *words[1:]).stdout
+    away = lab.project / "away" / "from playbooks.toml"
+    away.parent.mkdir()
+    another.rename(away)
+    assert keyrotor(lab, "plan", str(away), "--out", "saved.plan").returncode == 0
+    edit(lab.settings, '"dark"', '"dark" ')
+    done = keyrotor(lab, "rotate", "--plan", "saved.plan", "--yes")
+    assert f"hint: keyrotor plan {shlex.quote(str(away))} --out" in done.stderr
+
+
 def test_a_file_that_went_away_makes_a_plan_stale(lab: Lab, keyrotor: Keyrotor) -> None:
     """Also an optional one, and the playbook itself."""
     client = add_client(lab, "client.json", json.dumps({"key": lab.current_key()}).encode(), more="optional = true")
@@ -450,6 +635,9 @@ def test_why_nothing_can_run_is_told_before_that_the_plan_is_another(
         (None, "no such file"),
         ("", "it is no saved plan"),
         ("[]", "it is no saved plan"),
+        ("[" * 100_000, "it is no saved plan"),
+        ('{"kind":' * 100_000, "it is no saved plan"),
+        ('{"kind": "\udcff"}', "it is no saved plan"),
         ('{"kind": "another"}', "it is no saved plan"),
         ('{"kind": "keyrotor plan", "schema": 2}', "its schema is 2, this keyrotor reads 1"),
         ('{"kind": "keyrotor plan", "schema": 1, "salt": "00"}', "it is damaged"),
@@ -461,7 +649,7 @@ def test_a_plan_that_cannot_be_read_is_a_usage_error(
     """Exit 2, and why; nothing is looked at."""
     lab = make_lab(unit=False, start=False)
     if text is not None:
-        (lab.project / "saved.plan").write_text(text)
+        (lab.project / "saved.plan").write_text(text, errors="surrogateescape")
     done = keyrotor(lab, "rotate", "--plan", "saved.plan", "--yes")
     assert done.returncode == 2
     assert why in done.stderr

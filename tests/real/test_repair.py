@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -207,6 +208,201 @@ def test_a_client_of_an_unknown_key_is_left_to_a_person(rotated: tuple[Lab, Keys
     assert done.returncode == 3
     assert "put the present one there once" in done.stderr
     assert "now: nothing was changed" in done.stderr
+
+
+def test_a_client_that_was_left_behind_by_hand_is_brought_along(
+    rotated: tuple[Lab, Keys], keyrotor: Keyrotor, manager: UserManager
+) -> None:
+    """Somebody moved everything but the client by hand: what was present on record is former now."""
+    lab, (_, recorded) = rotated
+    third = new_value()
+    lab.run("/bin/sh", "-c", sops_set(lab, "LITELLM_MASTER_KEY", third))
+    swap(lab.env_file, recorded, third)
+    manager.systemctl("restart", str(lab.unit))
+    done = keyrotor(lab, "repair", "--yes")
+    assert done.returncode == 0, done.stderr
+    is_all(lab, third, recorded)
+
+
+def test_a_client_that_is_left_out_is_named(rotated: tuple[Lab, Keys], keyrotor: Keyrotor) -> None:
+    """An optional one with a key of its own: neither sentence says that every place holds the present one."""
+    lab, (former, present) = rotated
+    swap(lab.settings, present, new_value())
+    for _ in range(2):
+        done = keyrotor(lab, "repair", "--yes")
+        assert done.returncode == 0, done.stderr
+        assert "every place but those named below" in done.stdout
+        assert "note: ~/.factory/settings.json is left as it is: has no LITELLM_MASTER_KEY" in done.stdout
+        swap(lab.env_file, lab.current_key(), former)
+
+
+def test_an_optional_env_file_that_is_absent_stays_absent(rotated: tuple[Lab, Keys], keyrotor: Keyrotor) -> None:
+    """A repair makes no copy of the secrets that nobody asked for."""
+    lab, _ = rotated
+    absent = lab.home / "other" / "absent.env"
+    text = lab.playbook.read_text()
+    place = f'[[place]]\nkind = "env-file"\npath = "{absent}"\noptional = true\n\n'
+    lab.playbook.write_text(
+        text.replace('[[place]]\nkind   = "systemd-unit"', place + '[[place]]\nkind   = "systemd-unit"')
+    )
+    assert "nothing to repair" in keyrotor(lab, "repair", "--yes").stdout
+    assert not absent.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["GRAFANA_TOKEN", "LITELLM_SALT_KEY"])
+def test_another_secret_under_the_keys_name_is_replaced_there_only(
+    rotated: tuple[Lab, Keys], keyrotor: Keyrotor, name: str
+) -> None:
+    """Pasted into the env file by mistake; where it belongs, in the client's file, it stays."""
+    lab, (_, present) = rotated
+    other = lab.current_key(name)
+    swap(lab.env_file, f"LITELLM_MASTER_KEY={present}", f"LITELLM_MASTER_KEY={other}")
+    edit(lab.settings, '"theme": "dark"', f'"theme": "{other}"')
+    text = lab.settings.read_text()
+    done = keyrotor(lab, "repair", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert f"LITELLM_MASTER_KEY={present}\n" in lab.env_file.read_text()
+    assert lab.settings.read_text() == text
+
+
+def test_a_template_in_the_env_file_makes_no_literal_of_a_reference(
+    rotated: tuple[Lab, Keys], keyrotor: Keyrotor
+) -> None:
+    """What was not expanded there stands in the client on purpose."""
+    lab, (_, present) = rotated
+    swap(lab.settings, present, "${LITELLM_MASTER_KEY}")
+    swap(lab.env_file, f"LITELLM_MASTER_KEY={present}", "LITELLM_MASTER_KEY=${LITELLM_MASTER_KEY}")
+    text = lab.settings.read_text()
+    done = keyrotor(lab, "repair", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert lab.settings.read_text() == text
+    assert f"LITELLM_MASTER_KEY={present}\n" in lab.env_file.read_text()
+
+
+def test_the_encrypted_file_is_never_written(
+    make_lab: MakeLab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor, manager: UserManager
+) -> None:
+    """Somebody sets a new value there while a repair is owed: resume does not take it away, and says what to do."""
+    lab = make_lab(within="60s")
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+    third, fourth = new_value(), new_value()
+    run_with(lab, manager, third)
+    lab.sick_file.write_text("0" * 64)
+    process = start_keyrotor(lab, "repair", "--yes")
+    wait_for(lab, "moving litellm:accepts:new", process)
+    process.kill()
+    process.communicate()
+    for value in (fourth, third):  # also one that the repair knows
+        lab.run("/bin/sh", "-c", sops_set(lab, "LITELLM_MASTER_KEY", value))
+        data = lab.secret_file.read_bytes()
+        done = keyrotor(lab, "resume")
+        assert done.returncode == 21, (done.stdout, done.stderr)
+        assert "abandon the run, then repair again" in done.stdout
+        assert lab.secret_file.read_bytes() == data
+    lab.secret_file.rename(lab.secret_file.with_suffix(".gone"))
+    assert keyrotor(lab, "resume").returncode == 21
+    assert not lab.secret_file.exists()
+
+
+def test_the_encrypted_file_that_changes_before_consent_is_looked_at_again(
+    rotated: tuple[Lab, Keys], keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
+) -> None:
+    """While the question stands, on a terminal."""
+    lab, (former, present) = rotated
+    swap(lab.settings, present, former)
+    ours, theirs = os.openpty()
+    process = start_keyrotor(lab, "repair", stdin=theirs, stdout=theirs, stderr=theirs)
+    said = b""
+    while b"Repair now?" not in said:
+        said += os.read(ours, 4096)
+    third = new_value()
+    lab.run("/bin/sh", "-c", sops_set(lab, "LITELLM_MASTER_KEY", third))
+    os.write(ours, b"y\n")
+    assert process.wait(30) == 3
+    assert lab.current_key() == third
+    assert former in lab.settings.read_text()
+
+
+def test_a_former_value_is_recognised_without_the_fingerprint_key(
+    rotated: tuple[Lab, Keys], keyrotor: Keyrotor
+) -> None:
+    """Lost, or in a keyring that does not answer: what cannot be compared is not put; the file as it was left is."""
+    lab, (former, present) = rotated
+    swap(lab.settings, present, former)
+    (lab.state / "fingerprint.key").rename(lab.root / "elsewhere")
+    left = lab.secret_file.read_bytes()
+    lab.run("git", "checkout", "--quiet", "--", ".")
+    done = keyrotor(lab, "repair", "--yes")
+    assert done.returncode == 3
+    assert "cannot be told" in done.stderr
+    lab.secret_file.write_bytes(left)
+    done = keyrotor(lab, "repair", "--yes")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_killed_repair_still_knows_what_it_set_out_to_replace(
+    make_lab: MakeLab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor, manager: UserManager
+) -> None:
+    """After the env file and the unit have lost it, the client's is found, and asked for at the door."""
+    lab = make_lab(within="60s")
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+    present, third = lab.current_key(), new_value()
+    swap(lab.settings, present, third)
+    run_with(lab, manager, third)
+    lab.sick_file.write_text("0" * 64)
+    process = start_keyrotor(lab, "repair", "--yes")
+    wait_for(lab, "moving litellm:accepts:new", process)
+    process.kill()
+    process.communicate()
+    lab.heal()
+    manager.systemctl("restart", str(lab.unit))
+    done = keyrotor(lab, "resume", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["outcome"]) == (0, "repaired"), done.stderr
+    is_all(lab, present, third)
+    kinds = [data["plan"]["fingerprints"] for _, kind, data in events(lab) if kind == "opened"]
+    assert told["fingerprints"] == kinds[-1]
+
+
+def test_a_unit_that_cannot_be_seen_is_left_alone_where_nothing_above_it_changes(
+    rotated: tuple[Lab, Keys], keyrotor: Keyrotor, manager: UserManager
+) -> None:
+    """No restart and no command that nobody was told of; where the env file is put, it is told and done."""
+    lab, (former, present) = rotated
+    log = lab.project / "ran"
+    add_command(lab, f"cat > /dev/null; echo ran >> {log}")
+    assert "nothing to repair" in keyrotor(lab, "repair", "--yes").stdout
+    assert not log.exists()
+    swap(lab.env_file, present, former)
+    told = keyrotor(lab, "repair", "--dry-run").stdout
+    assert "repair: 2 to put" in told
+    assert keyrotor(lab, "repair", "--yes").returncode == 0
+    assert log.read_text() == "ran\n"
+
+
+def test_a_read_only_client_is_refused_before_anything_is_put(
+    rotated: tuple[Lab, Keys], keyrotor: Keyrotor, manager: UserManager
+) -> None:
+    """As a rotation would, whatever value stands there."""
+    lab, (_, present) = rotated
+    third = new_value()
+    swap(lab.settings, present, third)
+    run_with(lab, manager, third)
+    lab.settings.chmod(0o400)
+    done = keyrotor(lab, "repair", "--yes")
+    assert done.returncode == 3
+    assert "read-only" in done.stderr
+
+
+def test_a_rotation_can_be_rolled_back_over_a_repair(rotated: tuple[Lab, Keys], keyrotor: Keyrotor) -> None:
+    """It has only put the same value again."""
+    lab, (former, present) = rotated
+    run = events(lab)[-1][0]
+    swap(lab.settings, present, former)
+    assert keyrotor(lab, "repair", "--yes").returncode == 0
+    done = keyrotor(lab, "rollback", run, "--yes")
+    assert done.returncode == 0, done.stderr
+    is_all(lab, former, present)
 
 
 def test_a_reference_is_never_written_over(rotated: tuple[Lab, Keys], keyrotor: Keyrotor) -> None:
@@ -448,7 +644,8 @@ def test_a_repair_shows_no_value(rotated: tuple[Lab, Keys], keyrotor: Keyrotor, 
 def test_another_edit_of_the_encrypted_file_is_kept(rotated: tuple[Lab, Keys], keyrotor: Keyrotor) -> None:
     """Somebody sets another key of the file while the repair runs: the file is not ours to write."""
     lab, (former, present) = rotated
-    swap(lab.settings, present, former)
+    for path in (lab.settings, lab.env_file):
+        swap(path, present, former)
     token = new_value()
     add_command(lab, sops_set(lab, "GRAFANA_TOKEN", token))
     done = keyrotor(lab, "repair", "--yes")

@@ -2,7 +2,8 @@
 
 Rules:
 1. A file is replaced by rename of a hidden sibling in the folder of its *real* path, fsynced before and after.
-2. A sibling has a fixed name, so that one left by a killed run is found and removed by the next put.
+2. A sibling has a fixed name, so that one left by a killed run is found and removed by the next put; but for what
+   is published, which is no secret and takes no lock: there each writer has its own.
 3. A file with more than one name is written in place (a rename would leave the old value under the others),
    with an intent laid beside it first, by which the next put mends a file that a killed one left torn.
 4. Nothing is created readable by others, whatever the umask; but for what is published.
@@ -16,11 +17,11 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyrotor.boundary import in_place
+from keyrotor.boundary import generate, in_place
 from keyrotor.errors import PlaceError
 
 
@@ -104,7 +105,7 @@ def update(path: Path, edit: Callable[[bytes], bytes]) -> bool:
 def create(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Make a new file, durably; raises PlaceError if there is one."""
     try:
-        os.link(sibling := _staged(path, data, mode), path)  # never over what somebody made meanwhile
+        os.link(sibling := _staged(sibling_of(path), data, mode), path)  # never over what somebody made meanwhile
         os.unlink(sibling)
         sync_folder(path.parent)
     except OSError as error:
@@ -114,11 +115,14 @@ def create(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 def publish(path: Path, data: bytes) -> None:
     """Make the file hold `data`, for everybody to read, in place of one that is there. Raises PlaceError."""
+    fixed = sibling_of(path)
+    sibling = fixed.with_name(f"{fixed.name}.{generate.new_run_id()}")  # there may be two who write it
     try:
-        os.rename(_staged(path, data, 0o644), os.path.realpath(path))
-        sync_folder(sibling_of(path).parent)
+        os.rename(_staged(sibling, data, 0o644), os.path.realpath(path))
+        sync_folder(sibling.parent)
     except OSError as error:
-        clear_leftover(path)
+        with suppress(OSError):
+            sibling.unlink()
         raise PlaceError(f"cannot write {path}: {why(error)}") from None
 
 
@@ -203,7 +207,7 @@ def _write_beside(seen: Look, data: bytes) -> None:
 
 def _write_in_place(seen: Look, data: bytes) -> None:
     """The intent, one write of the changed part over the same inode, the intent gone; room is taken first."""
-    _staged(seen.path, in_place.intent(seen.data, data), 0o600)
+    _staged(sibling_of(seen.path), in_place.intent(seen.data, data), 0o600)
     sync_folder(seen.path.parent)
     try:
         _overwrite(seen, data)
@@ -228,7 +232,7 @@ def _mend_torn(path: Path) -> None:
 
 
 def _overwrite(seen: Look, data: bytes) -> None:
-    start = _common_start(seen.data, data)
+    start = in_place.common_start(seen.data, data)
     descriptor = os.open(seen.path, os.O_RDWR)
     try:
         _want_unchanged(seen)
@@ -242,18 +246,14 @@ def _overwrite(seen: Look, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _common_start(one: bytes, other: bytes) -> int:
-    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-
-
 def _want_unchanged(seen: Look) -> None:
     if look(seen.path).digest != seen.digest:
         raise ChangedMeanwhile(f"cannot write {seen.path}: somebody else has just changed it")
 
 
-def _staged(path: Path, data: bytes, mode: int) -> Path:
+def _staged(sibling: Path, data: bytes, mode: int) -> Path:
     """The sibling, holding `data` durably, with this mode."""
-    with _fresh(sibling := sibling_of(path)) as descriptor:
+    with _fresh(sibling) as descriptor:
         _write_all(descriptor, data)
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from keyrotor.boundary.files import look
 from keyrotor.boundary.process import Processes, environment
 from keyrotor.errors import PlaceError, RefusedError
 
@@ -48,6 +49,18 @@ class Git:
         """What a person types to commit the file alone."""
         folder, name = shlex.quote(str(self._file.parent)), shlex.quote(self._file.name)
         return f"git -C {folder} commit --only -m {shlex.quote(message)} -- {name}"
+
+    def command_to_untrack(self, path: Path) -> str:
+        """What a person types so that git lets go of a tracked file, which may be gone with its folder; the file stays.
+
+        Asks git whether something is staged that is neither committed nor there: git would not let go of that.
+        """
+        root = _root_above(path.parent, {}) or path.parent
+        name = os.fspath(path.relative_to(root))
+        # In `*` and `[` git sees a pattern, which other files have, too.
+        literal = " --literal-pathspecs" if re.search(r"[*?\[\\]|^:", name) else ""
+        force = " -f" if self._is_lost_when_untracked(root, name) else ""
+        return f"git{literal} -C {shlex.quote(str(root))} rm --cached{force} -- {shlex.quote(name)}"
 
     def is_changed(self) -> bool:
         """Whether git tracks the file, and it differs from what is committed; without git, or a repository: no."""
@@ -159,6 +172,20 @@ class Git:
         _, out = self._ask("cat-file", "--batch-check=%(objectname)", stdin=b":0:./%b\nHEAD:./%b\n" % (name, name))
         staged, committed = [*out.splitlines(), b"", b""][:2]
         return (b"" if b" " in staged else staged, b"" if b" " in committed else committed)
+
+    def _is_lost_when_untracked(self, root: Path, name: str) -> bool:
+        """Whether what is staged is neither what is committed nor what lies there."""
+        if "\n" in name:
+            return True
+        raw = os.fsencode(name)
+        try:
+            _, out = self._ask(
+                *("cat-file", "--batch-check=%(objectname)"), cwd=root, stdin=b":0:%b\nHEAD:%b\n" % (raw, raw)
+            )
+            staged, committed = [*out.splitlines(), b"", b""][:2]
+            return staged != committed and not _is_object(staged, look(root / name).data)
+        except PlaceError:
+            return False  # it is gone, and git lets go of it
 
     def _is_converted(self) -> bool:
         """Whether git keeps it in another form, which only a filter of the repository's could tell."""

@@ -2,11 +2,14 @@
 
 Rules: no proxy from the environment and no redirect ever sees a key; a new connection for each question,
 so that the answer is the present process's; anything but an HTTP answer is `None`, which proves nothing.
-A backend's key (`Asking`) is sent over TLS, or to this machine and private networks, and nowhere else.
+A backend's key (`Asking`), be it a user and a password in its address, is sent over TLS, or to this machine and
+private networks, and nowhere else.
 """
 
 from __future__ import annotations
 
+import base64
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -91,52 +94,57 @@ class Asking:
     """Asks many at once, from within `network.at_once`; what bounds the time of a question is the caller's share."""
 
     def __init__(self) -> None:
-        self._trust: ssl.SSLContext | None = None
+        self._trusts: dict[str, ssl.SSLContext] = {}
         _httpx()
         import anyio._backends._asyncio  # noqa: F401  httpx imports these two with the first question;
         import httpcore  # noqa: F401  0.2 s, which would be lost within the deadline
 
-    async def get(self, url: str, bearer: bytes | None) -> Answer:
-        """The answer to a GET with this bearer token, which is not sent in clear to a public address."""
+    async def get(self, url: str, bearer: bytes | None, trust: str = "") -> Answer:
+        """The answer to a GET with this bearer token, which is not sent in clear to a public address.
+
+        Nor are a user and a password in the URL, which are sent where there is no token. `trust`: a file of
+        certificates that are trusted besides the usual ones; as for LiteLLM, one that is not there is none.
+        """
         httpx = _httpx()
         try:
             address = httpx.URL(url)
             if address.scheme not in ("http", "https") or not address.host or (address.port or 0) > 65535:
                 return Answer(None, fault="not an address")
-            if bearer is None or address.scheme == "https":
-                return await self._asked(address, None, bearer)
+            shown, address = _authorization(address, bearer), address.copy_with(userinfo=b"")
+            if shown is None or address.scheme == "https":
+                return await self._asked(address, None, shown, trust)
             # The look-up that was judged is the one that is used: a second one could lead elsewhere.
             found = await addresses(address.host, address.port or 80)
             if not all(is_near(each) for each in found):
                 return Answer(None, fault=IN_CLEAR)
             answer = Answer(None, fault="no such host")
             for each in found:
-                answer = await self._asked(address.copy_with(host=each), address.netloc, bearer)
+                answer = await self._asked(address.copy_with(host=each), address.netloc, shown, trust)
                 if answer.status is not None:
                     break
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             return Answer(None, fault=said(error))
         return answer
 
-    async def _asked(self, address: httpx.URL, host: bytes | None, bearer: bytes | None) -> Answer:
+    async def _asked(self, address: httpx.URL, host: bytes | None, shown: bytes | None, trust: str) -> Answer:
         httpx = _httpx()
-        headers = {"Accept-Encoding": "identity"}  # so that what is read is what was sent, and no more
+        headers: dict[str, str | bytes] = {"Accept-Encoding": "identity"}  # so that what is read is what was sent
         headers |= {} if host is None else {"Host": host.decode()}
-        shown: dict[str, str | bytes] = (
-            {**headers} if bearer is None else {**headers, "Authorization": b"Bearer " + bearer}
-        )
-        if address.scheme == "https" and self._trust is None:
-            self._trust = httpx.create_ssl_context(trust_env=False)
+        headers |= {} if shown is None else {"Authorization": shown}
+        try:
+            trusted = self._trusted(trust) if address.scheme == "https" else False
+        except (OSError, ValueError):  # an ssl.SSLError is an OSError
+            return Answer(None, fault="no certificates can be read from the file in SSL_CERT_FILE")
         client = httpx.AsyncClient(
             trust_env=False,
             follow_redirects=False,
             timeout=None,
-            verify=self._trust or False,
+            verify=trusted,
             limits=httpx.Limits(max_keepalive_connections=0),
         )
         body = bytearray()
         try:
-            async with client, client.stream("GET", address, headers=shown) as answer:
+            async with client, client.stream("GET", address, headers=headers) as answer:
                 async for piece in answer.aiter_raw():
                     body += piece
                     if len(body) > MUCH:
@@ -144,6 +152,25 @@ class Asking:
         except (httpx.HTTPError, OSError) as error:
             return Answer(None, fault=said(error))
         return Answer(answer.status_code, bytes(body))
+
+    def _trusted(self, trust: str) -> ssl.SSLContext:
+        """What proves a certificate; loading it costs 20 ms."""
+        trust = trust if os.path.isfile(trust) else ""
+        if trust not in self._trusts:
+            context: ssl.SSLContext = _httpx().create_ssl_context(trust_env=False)
+            if trust:
+                context.load_verify_locations(trust)
+            self._trusts[trust] = context
+        return self._trusts[trust]
+
+
+def _authorization(address: httpx.URL, bearer: bytes | None) -> bytes | None:
+    """The header that opens the door; None without anything to open it."""
+    if bearer is not None:
+        return b"Bearer " + bearer
+    if not address.userinfo:
+        return None
+    return b"Basic " + base64.b64encode(f"{address.username}:{address.password}".encode())
 
 
 def said(error: BaseException) -> str:

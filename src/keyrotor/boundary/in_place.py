@@ -31,3 +31,8 @@ def is_torn(data: bytes, old: bytes, new: bytes) -> bool:
         return False
     room = old + bytes(max(0, len(new) - len(old)))
     return all(byte in (room[at], *new[at : at + 1]) for at, byte in enumerate(data))
+
+
+def common_start(one: bytes, other: bytes) -> int:
+    """How many bytes are the same in both, from the first on."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -61,10 +61,11 @@ def identity(source: str) -> Identity | None:
         if not files.exists(Path(source)):
             raise RefusedError(f"cannot read the age identity {source}: no such file")
         return Identity({"SOPS_AGE_KEY_FILE": source})
+    # -P: sops runs it in the project's folder, and what lies there is not ours to import.
     service, _, user = (name or f"{SERVICE}/age-identity").partition("/")
     if not user:
         raise PlaybookError("cannot use [secret] identity: write it as keyring:SERVICE/USER")
-    command = [sys.executable, "-m", "keyring", "get", service, user]
+    command = [sys.executable, "-P", "-m", "keyring", "get", service, user]
     return Identity({"SOPS_AGE_KEY_CMD": shlex.join(command)})
 
 
@@ -74,7 +75,8 @@ def _key_in(path: Path) -> bytes:
     except ValueError:
         key = b""
     if len(key) != 32:
-        raise PlaceError(f"cannot read {path}: it is not a fingerprint key", hint=f"rm {path}  (a new one is made)")
+        hint = f"rm {shlex.quote(str(path))}  (a new one is made)"
+        raise PlaceError(f"cannot read {path}: it is not a fingerprint key", hint=hint)
     return key
 
 

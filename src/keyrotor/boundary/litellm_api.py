@@ -55,9 +55,10 @@ def port(url: str) -> int:
 def stranger(url: str, unit: Unit, listening: Sequence[Listener] | None = None) -> str:
     """Who else has the port, if not the unit: its own group must have it open, also behind a socket; "" if it has.
 
-    A stranger must not be shown a key. Nothing is known of an address that is not loopback.
+    A stranger must not be shown a key. Nothing is known of an address that is not this
+    machine's.
     """
-    if urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1"):
+    if not proc.is_own(urlsplit(url).hostname or ""):
         return ""
     sockets = proc.listening(port(url)) if listening is None else listening
     if unit.is_active and proc.holds(unit.pid, sockets):

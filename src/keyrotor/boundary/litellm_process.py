@@ -1,4 +1,4 @@
-"""A running LiteLLM process: which `.env` files it has read.
+"""A running LiteLLM process: which `.env` files it has read, and which files its config includes.
 
 Measured on 1.106.2 (strace): unless LITELLM_MODE is something else than DEV, python-dotenv looks for `.env` twice,
 from the package's own folder and from its `proxy` folder upward to the root, and reads the first that it meets. The
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from keyrotor.boundary import proc
+from keyrotor.boundary import files, proc
 from keyrotor.boundary.plaintext import is_same, unseal
 
 _DISABLING = (b"1", b"true", b"t", b"yes", b"y")  # of PYTHON_DOTENV_DISABLED, in any case
@@ -31,6 +31,11 @@ def dotenv_files(pid: int) -> frozenset[Path]:
         return frozenset()
     found = (next(_upward(folder), None) for folder in (package, package / "proxy"))
     return frozenset(path for path in found if path)
+
+
+def included(path: str) -> bytes | None:
+    """What is in a file that a config includes; None where there is none. Raises PlaceError."""
+    return files.look(Path(path)).data if files.exists(Path(path)) else None
 
 
 def _upward(folder: Path) -> Iterator[Path]:

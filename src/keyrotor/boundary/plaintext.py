@@ -43,6 +43,12 @@ def is_telling(secret: Secret) -> bool:
     return len(value) >= (TELLING if value.startswith(b"sk-") else SHORTEST)
 
 
+def is_key_like(secret: Secret) -> bool:
+    """Whether the value cannot be taken for anything but a key, wherever it stands: a template is none."""
+    value = unseal(secret)
+    return is_telling(secret) and value.startswith(b"sk-") and SAFE.fullmatch(value) is not None
+
+
 def is_blank(secret: Secret) -> bool:
     return not unseal(secret).strip()
 
@@ -71,6 +77,12 @@ def redacted(text: bytes, pair: Pair) -> bytes:
     for secret in (pair.old, pair.new, *pair.siblings.values()):
         text = _without(text, unseal(secret))
     return re.sub(rb"sk-[A-Za-z0-9_-]{6,}", b"sk-[redacted]", text)
+
+
+def is_told(text: bytes, pair: Pair) -> bool:
+    """Whether the text tells a value, however short, or a piece of one."""
+    values = (unseal(secret) for secret in (pair.old, pair.new, *pair.stale, *pair.siblings.values()))
+    return redacted(text, pair) != text or any(value in text for value in values if value)
 
 
 def _without(text: bytes, value: bytes) -> bytes:

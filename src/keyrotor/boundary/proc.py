@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +24,8 @@ class Holder:
     """A process that holds a lock."""
 
     pid: int
-    since: datetime | None
+    since: datetime | None  # when the process was started
+    is_taker: bool = True  # whether it took the lock itself; a child that outlived the taker only has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,37 +112,90 @@ def _address(kernels: str) -> str:
     return str(ipaddress.ip_address(ordered))
 
 
-def arguments(pid: int) -> list[str]:
-    """The process's command line; empty if it is gone."""
+def family(pid: int) -> frozenset[int]:
+    """The process and all that descend from it; empty for no process."""
+    found, pending = set(), [pid] if pid > 0 else []
+    while pending:
+        found.add(one := pending.pop())
+        pending += [child for child in _children(one) if child not in found]
+    return frozenset(found)
+
+
+def _children(pid: int) -> Iterator[int]:
+    """Those of each of its threads."""
     with contextlib.suppress(OSError):
-        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[:-1]
-    return []
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                yield from map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+
+
+def command_line(pid: int) -> bytes:
+    """The process's command line as it is, which may hold a value; empty if it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def arguments(pid: int) -> list[str]:
+    """The process's command line, word by word; empty if it is gone."""
+    return os.fsdecode(command_line(pid)).split("\0")[:-1]
+
+
+def is_keyrotor(pid: int) -> bool:
+    """Whether the process is a keyrotor, by its command line: the program itself, or a Python that runs it."""
+    program, *words = arguments(pid) or [""]
+    if os.path.basename(program) == "keyrotor":
+        return True
+    if not os.path.basename(program).startswith("python"):
+        return False
+    script = next((word for word in words if not word.startswith("-")), "")
+    return ("-m", "keyrotor") in pairwise(words) or os.path.basename(script) == "keyrotor"
 
 
 def lock_holder(folder: Path) -> Holder | None:
     """Who took the flock on the folder; None where the kernel does not tell, or the taker is gone."""
     try:
-        wanted = str(os.stat(folder).st_ino)
+        wanted = _identities(folder)
         rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     except OSError:
         return None
     for row in rows:
-        if len(row) > 5 and row[1] == "FLOCK" and row[5].rsplit(":", 1)[-1] == wanted:
+        if len(row) > 5 and row[1] == "FLOCK" and row[5] in wanted:
             pid = int(row[4])
             return Holder(pid, _started(pid)) if is_alive(pid) else _heir(folder)
     return None
+
+
+def _identities(folder: Path) -> frozenset[str]:
+    """What /proc/locks may call the folder: device and inode. On btrfs the device is the mount's, not stat's."""
+    opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        status = os.fstat(opened)
+        devices = {(os.major(status.st_dev), os.minor(status.st_dev))}
+        told = re.search(r"^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{opened}").read_text(), re.MULTILINE)
+    finally:
+        os.close(opened)
+    mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    for mount in mounts:
+        if told and mount[0] == told[1]:
+            major, minor = map(int, mount[2].split(":"))
+            devices.add((major, minor))
+    return frozenset(f"{major:02x}:{minor:02x}:{status.st_ino}" for major, minor in devices)
 
 
 def _heir(folder: Path) -> Holder | None:
     """A child that outlived the taker of the lock and still has the folder open, if we may see it."""
     real = os.path.realpath(folder)
     heirs = (pid for pid in _pids() if pid != os.getpid() and real in _opened(pid))
-    return next((Holder(pid, _started(pid)) for pid in heirs), None)
+    return next((Holder(pid, _started(pid), is_taker=False) for pid in heirs), None)
 
 
 def _started(pid: int) -> datetime | None:
-    with contextlib.suppress(OSError):
-        return datetime.fromtimestamp(os.stat(f"/proc/{pid}").st_mtime, UTC)
+    """By the kernel's own count of ticks since boot; the times of /proc/PID are those of the first look at it."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        ticks = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+        return datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME) - age, UTC)
     return None
 
 

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -60,6 +61,7 @@ class Processes:
     def __init__(self, rest: Callable[[float], None] = time.sleep) -> None:
         self._rest = rest
         self.lock: int | None = None  # the run's lock, which children inherit
+        self.until = math.inf  # the moment (monotonic) at which every child has ended
 
     def run(
         self,
@@ -94,7 +96,7 @@ class Processes:
             )
         except (OSError, sh.CommandNotFound, sh.ForkException) as error:
             raise PlaceError(f"cannot run {argv[0]}: {type(error).__name__}") from None
-        self._wait(child, argv[0], within)
+        self._wait(child, argv[0], min(within, max(0.0, self.until - time.monotonic())))
         return Done(child.exit_code, child.stdout, child.stderr)
 
     def _wait(self, child: object, name: str, within: float) -> None:
@@ -102,7 +104,7 @@ class Processes:
         try:
             while child.is_alive():  # type: ignore[attr-defined]
                 if time.monotonic() > deadline:
-                    raise PlaceError(f"cannot wait longer for {name}: not done after {within:g} s")
+                    raise PlaceError(f"cannot wait longer for {name}: not done after {round(within, 1):g} s")
                 self._rest(POLL)
             child.wait()  # type: ignore[attr-defined]
         except BaseException:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ _WHY = {
     51: "its checksum does not match: values were added, moved or removed without sops",
     128: "no age identity here can decrypt it",
 }
+_NO_IDENTITY = 128
 _HINT = {
     1: "sops decrypt {path} > /dev/null  (says more; it may print values)",
     25: "git log -p -- {path}  (if nobody you know did this, treat it as an incident)",
@@ -47,6 +49,14 @@ class Identity:
 
     variables: Mapping[str, str]
 
+    @property
+    def hint(self) -> str:
+        """What mends it where it opens nothing; it stands above the variable of the same name."""
+        if file := self.variables.get("SOPS_AGE_KEY_FILE"):
+            return f"ls -l {shlex.quote(file)}  (the [secret] identity of the playbook: is it the right one?)"
+        command = self.variables.get("SOPS_AGE_KEY_CMD", "")
+        return f"{command} > /dev/null  (the [secret] identity of the playbook: does the keyring give it?)"
+
 
 class Sops:
     """One sops binary in one environment."""
@@ -57,6 +67,7 @@ class Sops:
         self._env = environment(env, "GNUPGHOME", "SSH_AUTH_SOCK", prefixes=("SOPS_AGE_", "PYTHON_KEYRING_"))
         self._env |= {"SOPS_DISABLE_VERSION_CHECK": "1", "SOPS_EDITOR": "false", "EDITOR": "false"}
         self._env |= identity.variables if identity else {}
+        self._identity = identity
 
     def want_version(self) -> str:
         """Its version. Raises RefusedError without a sops that can read a value from stdin. Asks the network nothing.
@@ -101,4 +112,7 @@ class Sops:
     def _want_done(self, done: Done, verb: str, path: Path) -> None:
         if done.code:
             why = _WHY.get(done.code, f"sops ended with exit code {done.code}")
-            raise PlaceError(f"cannot {verb} {path}: {why}", hint=_HINT.get(done.code, "").format(path=path))
+            hint = _HINT.get(done.code, "").format(path=shlex.quote(str(path)))
+            if done.code == _NO_IDENTITY and self._identity:
+                hint = self._identity.hint
+            raise PlaceError(f"cannot {verb} {path}: {why}", hint=hint)

@@ -135,7 +135,9 @@ class Systemd:
         if "connect to bus" in why:
             raise PlaceError(
                 f"cannot reach systemd --{self._scope}: there is no bus in this environment",
-                hint=f"export XDG_RUNTIME_DIR=/run/user/{os.getuid()}  (and `loginctl enable-linger` for timers)",
+                hint=f"export XDG_RUNTIME_DIR=/run/user/{os.getuid()}  (and `loginctl enable-linger` for timers)"
+                if self._scope == "user"
+                else "systemctl --system status  (is systemd running here, and may we reach its bus?)",
             )
         verb = argv.index("--") - 1
         raise PlaceError(f"cannot {argv[verb]} {' '.join(argv[verb + 2 :])}: {why}")

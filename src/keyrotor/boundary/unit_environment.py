@@ -43,6 +43,14 @@ def sets(path: Path, variable: str) -> bool:
     return re.search(rb"^[ \t]*" + re.escape(variable.encode()) + rb"[ \t]*=", text, re.MULTILINE) is not None
 
 
+def ignores(path: Path, variable: str) -> bool:
+    """Whether the file is meant to set the variable, and systemd takes it for nothing. Raises PlaceError."""
+    if not files.exists(path) or sets(path, variable):
+        return False
+    named = rb"^[ \t]*export[ \t]+" + re.escape(variable.encode()) + rb"[ \t]*="
+    return re.search(named, files.look(path).data, re.MULTILINE) is not None
+
+
 def overriding(unit: Unit, variable: str, ours: Sequence[Path]) -> list[str]:
     """What keeps the unit from taking the variable from the last of our env files: later files, UnsetEnvironment=.
 

@@ -22,6 +22,7 @@ SHOWN = (
 )
 TIMER_SHOWN = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "Unit", "LastTriggerUSec", "ActiveEnterTimestamp"),
+    *("NextElapseUSecRealtime", "NextElapseUSecMonotonic"),
 )
 _SPAN = {"y": 31557600.0, "month": 2629800.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 _SPAN |= {"ms": 1e-3, "us": 1e-6}
@@ -81,6 +82,8 @@ class Timer:
     wakes: str  # the unit
     has_fired: bool
     since: datetime | None  # active since
+    next: datetime | None = None  # when the calendar will fire it
+    counts: bool = False  # whether it will fire some time after a start or a boot
 
     @property
     def is_known(self) -> bool:
@@ -122,6 +125,8 @@ def parsed_timer(name: str, shown: str) -> Timer:
         wakes=said.get("Unit", ""),
         has_fired=moment(said.get("LastTriggerUSec", "")) is not None,
         since=moment(said.get("ActiveEnterTimestamp", "")),
+        next=moment(said.get("NextElapseUSecRealtime", "")),
+        counts=said.get("NextElapseUSecMonotonic", "") not in ("", "0", "infinity"),
     )
 
 

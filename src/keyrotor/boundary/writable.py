@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from pathlib import Path
 
 from keyrotor.boundary.files import why
 
+NAMES = 16  # new files that must be possible there: two copies and their folder, siblings, the journal's own
 ROOM = 1 << 20  # bytes that must be free where a file is to be written: a config file, its sibling, a journal page
 
 
@@ -26,7 +28,7 @@ def refusals(path: Path) -> list[str]:
     elif os.geteuid() != 0 and status.st_gid not in (os.getegid(), *os.getgroups()):
         reasons.append(f"cannot write {path}: it belongs to group {status.st_gid}, which could not be given back")
     if not status.st_mode & stat.S_IWUSR or not os.access(real, os.W_OK):
-        reasons.append(f"cannot write {path}: it is read-only (chmod u+w {path})")
+        reasons.append(f"cannot write {path}: it is read-only (chmod u+w {shlex.quote(str(path))})")
     if not os.access(real.parent, os.W_OK | os.X_OK):
         reasons.append(f"cannot write {path}: its folder is read-only")
     return reasons + room_refusals(real.parent)
@@ -52,4 +54,6 @@ def room_refusals(folder: Path) -> list[str]:
         return [f"cannot write in {folder}: the file system is read-only"]
     if space.f_bavail * space.f_frsize < ROOM:
         return [f"cannot write in {folder}: the disk is full"]
+    if space.f_files and space.f_favail < NAMES:  # 0 in all: the file system counts none (btrfs)
+        return [f"cannot write in {folder}: the disk has no inode free for another file"]
     return []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keyrotor.cli.shell import json_option, print_json, real_world
-from keyrotor.errors import Exit, PlaceError
+from keyrotor.errors import Exit, PlaceError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +22,31 @@ LEVELS = ("low", "medium", "high", "never")
 _COLOURS = {"low": "cyan", "medium": "yellow", "high": "red"}
 
 
-def _path(_: click.Context, __: click.Parameter, given: str | None) -> Path | None:
+def _metrics_file(_: click.Context, __: click.Parameter, given: str | None) -> Path | None:
+    """The path, if it can be meant: it will be replaced. Raises UsageError."""
+    if given is None:
+        return None
     from pathlib import Path
 
-    return Path(os.path.abspath(given)) if given else None
+    hint = "keyrotor audit --prometheus /var/lib/prometheus/node-exporter/keyrotor.prom"
+    if not given.endswith(".prom"):
+        raise UsageError(f"cannot write {given}: the textfile collector reads names that end in .prom", hint=hint)
+    path = Path(os.path.abspath(given))
+    if os.path.exists(path) and not _is_ours(path):
+        raise UsageError(f"cannot write {given}: it is there already, and holds no metrics of ours", hint=hint)
+    return path
+
+
+def _is_ours(path: Path) -> bool:
+    from keyrotor import metrics
+    from keyrotor.boundary import files
+
+    if not os.path.isfile(path):  # a device is not even opened
+        return False
+    try:
+        return metrics.is_ours(files.look(path).data)
+    except PlaceError:
+        return False
 
 
 @click.command()
@@ -37,7 +58,7 @@ def _path(_: click.Context, __: click.Parameter, given: str | None) -> Path | No
     show_default=True,
     help="End with 10 only for what is as bad as this, or worse.",
 )
-@click.option("--prometheus", metavar="FILE", callback=_path, help="Write metrics for the textfile collector.")
+@click.option("--prometheus", metavar="FILE", callback=_metrics_file, help="Write metrics for the textfile collector.")
 @json_option
 def audit(playbook: tuple[str, ...], fail_on: str, prometheus: Path | None, as_json: bool) -> None:
     """Look at every place that holds the key, and at what surrounds it. Touches nothing.

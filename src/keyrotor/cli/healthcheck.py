@@ -39,6 +39,9 @@ def healthcheck(
 
     if not (allowed := seconds(within)):
         raise UsageError(f"cannot read the duration {within!r}: write a number with s, m, h, d or w")
+    for option, given in (("--redis", redis), ("--redis-password", redis_password)):
+        if given is not None and not given.strip():
+            raise UsageError(f"cannot use {option} without anything behind it", hint="is its variable set?")
     if redis_password and not redis:
         raise UsageError(
             "cannot use --redis-password alone", hint=f"add --redis URL to --redis-password {redis_password}"
@@ -46,7 +49,7 @@ def healthcheck(
     world = real_world(as_json, True)
     wanted = Wanted(
         within=allowed,
-        redis=Secret(redis.encode("utf-8", "surrogateescape")) if redis else None,
+        redis=Secret(redis.encode("utf-8", "surrogateescape")) if redis is not None else None,
         redis_password=redis_password or "",
         backends=backends or catalogue is not None,
         catalogue=world.folder / catalogue if catalogue else None,

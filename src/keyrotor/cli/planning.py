@@ -12,7 +12,7 @@ import click
 from keyrotor.cli.shell import json_option, playbook_argument, print_json, real_world
 
 if TYPE_CHECKING:
-    from keyrotor.errors import RefusedError
+    from keyrotor.errors import KeyrotorError
 
 
 @click.command()
@@ -31,14 +31,17 @@ def plan(playbook: str | None, out: Path | None, as_json: bool) -> None:
     world = real_world(as_json, True)
     seen = preview.preview(world, playbook, to_save=out is not None)
     file = Path(os.path.abspath(world.folder / out.expanduser())) if out else None
-    if as_json and seen.refusal:
-        _refuse(seen.refusal, outlook.as_json(seen))
+    if as_json and seen.error:
+        _refuse(seen.error, outlook.as_json(seen))
     if not as_json:
         shown = screen.Plain(sys.stdout)
         for line in outlook.lines(seen, world.folder, world.env.get("HOME", "")):
             shown.say(line)
-    if seen.refusal:
-        raise seen.refusal
+    if seen.owed:
+        for line in outlook.ending(seen, out):
+            shown.say(line)
+    if seen.error:
+        raise seen.error
     if file and seen.saved:
         preview.save(world, seen.saved, file)
     if as_json:
@@ -48,7 +51,7 @@ def plan(playbook: str | None, out: Path | None, as_json: bool) -> None:
         shown.say(line)
 
 
-def _refuse(error: RefusedError, planned: dict[str, Any]) -> NoReturn:
+def _refuse(error: KeyrotorError, planned: dict[str, Any]) -> NoReturn:
     """Ends as every refusal does, but with the plan in the one object."""
     from keyrotor import console
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from io import StringIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -19,6 +20,8 @@ class Commands(click.Group):
     """Turns what went wrong into one sentence, one hint and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # Somebody may start us with these closed; then nobody listens, and that stops nothing.
+        sys.stdout, sys.stderr = sys.stdout or StringIO(), sys.stderr or StringIO()
         try:
             return super().invoke(ctx)
         except KeyrotorError as error:
@@ -72,14 +75,21 @@ def real_world(as_json: bool, yes: bool) -> RealWorld:
         shown = screen.Plain(sys.stdout, asked)
     stop = Signals(shown.say)
     stop.listen()
-    return RealWorld(dict(os.environ), Path.cwd(), shown, stop)
+    try:
+        folder = Path.cwd()
+    except OSError:
+        raise UsageError("cannot start: the current folder is gone", hint="cd  (to one that is there)") from None
+    return RealWorld(dict(os.environ), folder, shown, stop)
 
 
 def end(report: Report, as_json: bool) -> None:
     from keyrotor import console, screen
 
     if as_json:
-        print_json(console.as_json(report))
+        try:
+            print_json(console.as_json(report))
+        except KeyrotorError as error:  # the run is over all the same, and its exit code says how
+            screen.Plain(sys.stderr).say(f"keyrotor: {error}")
     else:
         out = screen.Plain(sys.stdout)
         for line in console.last_word(report):
@@ -89,11 +99,21 @@ def end(report: Report, as_json: bool) -> None:
 
 
 def print_json(found: object) -> None:
+    """One object. Raises KeyrotorError where it cannot be written; a reader that left is no fault of ours."""
     import json
 
-    from keyrotor import screen
+    text = json.dumps(found, ensure_ascii=not _is_unicode(sys.stdout), indent=2)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = StringIO()
+    except OSError as error:
+        sys.stdout = StringIO()
+        raise KeyrotorError(f"cannot write the answer: {(error.strerror or '').lower()}") from None
 
-    screen.Plain(sys.stdout).say(json.dumps(found, ensure_ascii=False, indent=2))
+
+def _is_unicode(out: TextIO) -> bool:
+    return (getattr(out, "encoding", None) or "").lower().replace("-", "") == "utf8"
 
 
 def is_interactive() -> bool:

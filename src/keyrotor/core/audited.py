@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keyrotor.core.findings import Finding, Severity, ordered
+from keyrotor.core.findings import Finding, Severity, ranked
 from keyrotor.core.model import Holds, Outcome, Playbook
 from keyrotor.core.recorded import Past
 
 # What a place holds, in an audit's words: there is no run whose two values would be the old and the new one.
 HELD = {Holds.OLD: "present", Holds.NEITHER: "other", Holds.REFERS: "refers", Holds.UNKNOWN: "unknown"}
+HELD |= {Holds.BOTH: "unknown"}  # a command that says yes to the present value and to one that nobody has
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Audited:
 
 
 def all_findings(audited: Iterable[Audited]) -> tuple[Finding, ...]:
-    """Those of every playbook, the worst first, each once."""
-    return ordered(finding for one in audited for finding in one.findings)
+    """Those of every playbook, the worst first, each once; what one playbook has explains nothing of another's."""
+    return ranked(finding for one in audited for finding in one.findings)
 
 
 def counts(findings: Iterable[Finding]) -> dict[Severity, int]:

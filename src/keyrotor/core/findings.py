@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from keyrotor.core.kinds import Finding, Kind, Severity, typed
 
-__all__ = ["CATALOGUE", "Finding", "Kind", "Severity", "found", "ordered"]
+__all__ = ["CATALOGUE", "Finding", "Kind", "Severity", "found", "ordered", "ranked"]
 
 
 def found(kind: str, place: str, **words: object) -> Finding:
@@ -20,21 +20,31 @@ def found(kind: str, place: str, **words: object) -> Finding:
     row = CATALOGUE[kind]
     given: dict[str, object] = {"place": place, **words}
     in_shell = given | {name: typed(str(given[name])) for name in ("place", "path") if name in given}
-    text, why, mend = row.text.format_map(given), row.why.format_map(given), row.mend.format_map(in_shell)
+    text, why, mend = row.text.format_map(given), row.why.format_map(given), row.mend.format_map(in_shell).rstrip()
     return Finding(kind, row.severity, place, text, why, mend)
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The worst first; within a severity in the order of the catalogue, then by place; each once, and each fault."""
-    order, every = list(CATALOGUE), tuple(dict.fromkeys(findings))
+    """Those of one playbook, ranked, without what only follows from another of them."""
+    every = tuple(findings)
     kinds = {one.id for one in every}
-    kept = (one for one in every if kinds.isdisjoint(CATALOGUE[one.id].outdone_by))
-    return tuple(sorted(kept, key=lambda one: (-one.severity.rank, order.index(one.id), one.place)))
+    return ranked(one for one in every if kinds.isdisjoint(CATALOGUE[one.id].outdone_by))
+
+
+def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The worst first; within a severity in the order of the catalogue, then by place; each once."""
+    order = list(CATALOGUE)
+    return tuple(sorted(dict.fromkeys(findings), key=lambda one: (-one.severity.rank, order.index(one.id), one.place)))
 
 
 _LOW, _MEDIUM, _HIGH = Severity
 _REPAIR = "keyrotor repair {playbook}"
 _ROTATE = "keyrotor rotate {playbook}"
+# No format can splice what it would have to quote, and so short a value is found where it does not stand.
+_BY_HAND = (
+    _ROTATE + "  (where that refuses the present value, first by hand:  sops edit {place}  , the same value into every "
+    "place, a restart)"
+)
 _OWED = ("run-owed", "run-going")  # while a run is owed places may hold what they like, and nothing but it can help
 
 # fmt: off
@@ -45,7 +55,7 @@ _ROWS = (
          "until it is, places may hold different keys, and no other rotation can start",
          "keyrotor resume {run}  (goes on)   or   {back}"),
     Kind("run-going", _LOW,
-         "run {run} is going on just now (process {pid})",
+         "run {run} is going on just now ({how})",
          "places change while they are looked at: what else is found may be over in a moment",
          "keyrotor audit {playbook}  (again, once it has ended)"),
     Kind("old-key-alive", _HIGH,
@@ -64,7 +74,7 @@ _ROWS = (
     Kind("key-revived", _HIGH,
          "its {key} is a former value ({fingerprint}), which run {run} had replaced",
          "a dead, perhaps leaked key would come back to life: a stale checkout, or an editor that was left open",
-         "git log -p -- {place}  (bring the present version back; or, to let this value count: "
+         "{back}  (brings back the version with the present value; or, to let this value count: "
          "keyrotor repair {playbook} --accept-former {fingerprint})"),
     Kind("key-overdue", _MEDIUM,
          "its {key} is {age} old; the playbook says every {every}",
@@ -92,11 +102,11 @@ _ROWS = (
     Kind("key-weak", _HIGH,
          "its {key} is short, made of few different characters, or like an example that many keep",
          "it can be guessed",
-         _ROTATE),
+         _BY_HAND),
     Kind("key-alphabet", _MEDIUM,
          "its {key} has characters that some format must quote",
          "shells, systemd and dotenv readers differ in how they quote; one of them will read another key",
-         _ROTATE),
+         _BY_HAND),
     Kind("salt-missing", _HIGH,
          "there is a database and no LITELLM_SALT_KEY",
          "the master key also encrypts what is stored there: with a new master key it can never be read again",
@@ -132,11 +142,13 @@ _ROWS = (
     Kind("value-unknown", _LOW,
          "it cannot be told whether this holds the present {key}",
          "a rotation will put the key there, but an audit cannot see whether it stays",
-         "{hint}"),
+         "{hint}",
+         outdone_by=("run-going",)),
     Kind("not-decrypted", _HIGH,
          "cannot be decrypted here: {reason}",
          "no rotation, repair or roll back can run, and nothing can be compared",
-         "{hint}"),
+         "keyrotor doctor  (tells more)  {hint}",
+         outdone_by=("file-in-clear",)),
     Kind("fingerprints-lost", _LOW,
          "its former values were recorded with another fingerprint key",
          "a former value that came back would not be recognised as one",
@@ -145,7 +157,11 @@ _ROWS = (
     Kind("recipients-differ", _MEDIUM,
          "its recipients are not those of {rules}: {difference}",
          "somebody who should read it cannot, or somebody who should no longer can",
-         "cd {project} && sops updatekeys {place}  (then rotate: who could read it has seen the value)"),
+         "cd {project} && sops updatekeys {types}{place}  (then rotate: who could read it has seen the value)"),
+    Kind("file-in-clear", _HIGH,
+         "stands in clear, in whole or in part: sops is to encrypt it",
+         "a commit or a backup takes its values along, and whoever can read it has them",
+         "{hint}  (then, if it was committed or copied: " + _ROTATE + ")"),
     Kind("file-uncommitted", _LOW,
          "is changed and not committed",
          "another checkout, and the backup, have the former key",
@@ -161,15 +177,19 @@ _ROWS = (
     Kind("twin-beside", _HIGH,
          "holds {key} in clear, beside the encrypted file",
          "a backup, an editor or a commit will take it along",
-         "shred -u {place}"),
+         "{hint}"),
     Kind("twin-tracked", _HIGH,
          "holds {key} in clear, and git tracks it",
          "whoever can read the repository has the key",
-         "git -C {folder} rm --cached -- {name}  (then: " + _ROTATE + "; the history keeps it)"),
+         "{untrack}  (then: " + _ROTATE + "; the history keeps it)"),
     # -- env files and clients
     Kind("readable", _HIGH,
          "holds {key} and is readable by others (mode {mode})",
          "every user of this machine has the key",
+         "chmod go-rwx {path}"),
+    Kind("readable-by-group", _MEDIUM,
+         "holds {key} and is readable by its group (mode {mode})",
+         "whoever is in that group, or joins it, has the key",
          "chmod go-rwx {path}"),
     Kind("client-tracked", _HIGH,
          "holds {key} as a literal, and git tracks it",
@@ -189,9 +209,18 @@ _ROWS = (
          "a rotation writes the one and the gateway runs with the other",
          "take {key} out of {path}, then: systemctl --{scope} restart {place}"),
     Kind("unit-literal", _HIGH,
-         "has {key} in Environment=",
-         "every user of this machine can read it with `systemctl show`",
+         "has {key} in {where}",
+         "every user of this machine can read it with `systemctl show` or `ps`",
          "systemctl --{scope} edit --full {place}  (use EnvironmentFile=), then: " + _ROTATE),
+    Kind("unit-env-ignored", _HIGH,
+         "takes no {key} from {path}: systemd ignores a line that begins with `export`",
+         "the gateway would not come up with the key after the next restart",
+         "take `export` out of {path}, then: systemctl --{scope} restart {place}"),
+    Kind("unit-down", _HIGH,
+         "is {state}",
+         "nobody can use the gateway, or it will not come up again after the next restart",
+         "{mend}",
+         outdone_by=("run-going",)),
     Kind("unit-reload-owed", _LOW,
          "was changed on disk and not reloaded",
          "what runs is not what the file says; the next restart after a reload may differ",
@@ -229,11 +258,13 @@ _ROWS = (
     Kind("gateway-silent", _HIGH,
          "gives no clear answer to the present {key} ({answer})",
          "nobody can use it, and no rotation can be proven",
-         "systemctl status   and   keyrotor healthcheck {playbook}"),
+         "keyrotor healthcheck {playbook}   and   {status}",
+         outdone_by=("run-going",)),
     Kind("gateway-500", _LOW,
          "answers 500, not 401, without a key",
          "its `prisma` package is missing: monitors cannot tell a refusal from a fault",
-         "pip install prisma  (in the gateway's environment)"),
+         "pip install prisma  (in the gateway's environment)",
+         outdone_by=("run-going",)),
     Kind("gateway-exposed", _MEDIUM,
          "listens on {address}, not on loopback alone",
          "the master key travels in clear over the network",

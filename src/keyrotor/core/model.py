@@ -161,6 +161,7 @@ class Plan:
     public: str = ""  # the public half of a generated key pair
     keep: float = 7 * 86400.0  # seconds, as in the playbook
     purpose: Purpose = Purpose.ROTATE
+    stale: tuple[str, ...] = ()  # fingerprints of all else that a repair replaces
     no_return: str = ""  # id of the row whose `moving` ends turning back by itself (an incident's unit)
 
     def row(self, row_id: str) -> Row:

@@ -1,12 +1,14 @@
 """What a plan says, as data; and a saved plan held against the present.
 
-Owns: `Change` (what one put would change, without a value), `State`, `Saved` and what has changed since. Pure.
+Owns: `Change` (what one put would change, without a value), which keys of a path may be shown, `State`, `Saved` and
+what has changed since. Pure.
 A saved plan holds no value: the contents that it was made from stand in it as keyed digests, the salt beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +16,34 @@ from keyrotor.core.model import Row
 
 SCHEMA = 1
 KIND = "keyrotor plan"  # what tells a saved plan from any other JSON file
+
+HIDDEN = "[…]"
+_STEP = re.compile(r"\.?(?P<word>[^.\[\]]+)|\[(?P<index>[0-9]+)\]|" + r'\["[^"\\]*(?:\\.[^"\\]*)*"\]')
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}|\$")  # `$` is a document that is one value
+_TELLING = 16  # characters from which on a word may be a key of somebody's: LiteLLM wants as many of a virtual key
+
+
+def shown_path(path: str, is_secret: Callable[[str], bool]) -> str:
+    """The path of a leaf with `[…]` for every key that is no plain short word: somebody's secret may be a key there."""
+    steps = list(_STEP.finditer(path))
+    if "".join(step[0] for step in steps) != path:
+        return HIDDEN
+    return "".join(step[0] if _may_be_shown(step, is_secret) else HIDDEN for step in steps)
+
+
+def _may_be_shown(step: re.Match[str], is_secret: Callable[[str], bool]) -> bool:
+    word = step["word"]
+    if word is None:
+        return step["index"] is not None
+    return bool(_WORD.fullmatch(word)) and not word.startswith("sk-") and not _is_odd(word) and not is_secret(word)
+
+
+def _is_odd(word: str) -> bool:
+    """Whether it may be a random text: letters and digits in one long run, or all three kinds in a long word."""
+    kinds = ("[a-z]", "[A-Z]", "[0-9]")
+    runs = re.findall(rf"[A-Za-z0-9]{{{_TELLING},}}", word)
+    is_mixed = any(re.search("[A-Za-z]", run) and re.search("[0-9]", run) for run in runs)
+    return is_mixed or (len(word) >= _TELLING and all(re.search(kind, word) for kind in kinds))
 
 
 class State(StrEnum):

@@ -19,6 +19,8 @@ class Past:
     opened: datetime
     closed: datetime | None  # when it came to its present end; None while it is owed
     outage: float | None  # seconds
+    latest: datetime | None = None  # the time of its last entry
+    last: int = 0  # the number of its last entry
 
     @property
     def outcome(self) -> Outcome:
@@ -44,7 +46,12 @@ class Recorded:
 
     def owed(self, source: Source) -> tuple[Past, ...]:
         """The runs of this encrypted file, whichever key, that were not finished."""
-        return tuple(past for past in self.runs if past.run.plan.source.file == source.file and past.run.is_owed)
+        return tuple(past for past in self.about(source) if past.run.is_owed)
+
+    def about(self, source: Source) -> tuple[Past, ...]:
+        """The runs of this encrypted file, whichever key: two looks at the record between which they did not change
+        give the same."""
+        return tuple(past for past in self.runs if past.run.plan.source.file == source.file)
 
     def last_rotation(self, source: Source) -> Past | None:
         """The run from which the key's age is reckoned."""

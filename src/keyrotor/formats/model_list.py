@@ -6,19 +6,20 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from keyrotor.formats.providers import is_same_model
+from keyrotor.formats.providers import tagless
 
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
     """The names are data of somebody else's: they are compared, and not shown."""
 
-    names: frozenset[str]
+    tagless: frozenset[str]
     owners: frozenset[str]  # llama.cpp and vLLM say here who they are
     count: int
 
     def has(self, wanted: str) -> bool:
-        return any(is_same_model(wanted, there) for there in self.names)
+        """Whether a model there is the one wanted, by its name with or without `:latest`."""
+        return tagless(wanted) in self.tagless
 
 
 def read(body: bytes) -> ModelList | None:
@@ -34,7 +35,7 @@ def read(body: bytes) -> ModelList | None:
     names = [entry.get(key) for entry in tables for key in ("id", "name", "model")]
     names += [alias for entry in tables for alias in _texts(entry.get("aliases"))]
     owners = [entry.get("owned_by") for entry in tables]
-    return ModelList(frozenset(_texts(names)), frozenset(_texts(owners)), len(tables))
+    return ModelList(frozenset(map(tagless, _texts(names))), frozenset(_texts(owners)), len(tables))
 
 
 def _texts(found: Any) -> list[str]:

@@ -67,6 +67,56 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 
 
+# Every provider that LiteLLM 1.106.2 knows (`litellm.provider_list`): a fallback's key may leave it out.
+KNOWN = frozenset(
+    """
+    a2a a2a_agent ai21 ai21_chat aiml aiohttp_openai amazon_nova anthropic anthropic_text apertis assemblyai
+    auto_router aws_polly aws_textract azure azure_ai azure_speech azure_text baseten bedrock bedrock_mantle
+    black_forest_labs bytez cerebras charity_engine chatgpt chutes clarifai cloudflare codestral cognition cohere
+    cohere_chat cometapi compactifai cortecs cursor custom custom_openai darkbloom dashscope databricks datarobot
+    deepgram deepinfra deepseek docker_model_runner dotprompt edenai elevenlabs empower fal_ai featherless_ai
+    fireworks_ai friendliai galadriel gdc gemini gigachat github github_copilot gradient_ai groq helicone heroku
+    hosted_vllm huggingface humanloop hyperbolic inception infinity jina_ai lambda_ai langflow langfuse langgraph
+    lemonade libertai litellm_agent litellm_proxy llamafile lm_studio manus maritalk meta meta_llama milvus
+    minimax mistral modelscope mongodb moonshot morph nadir nano-gpt nebius neosantara nlp_cloud novita nscale
+    nvidia_nim nvidia_riva oci ollama ollama_chat oobabooga openai openai_like openrouter ovhcloud parasail
+    perplexity petals pg_vector pinstripes poe predibase prism publicai qwen_ai_platform qwencloud ragflow recraft
+    reducto reka replicate runwayml s3_vectors sagemaker sagemaker_chat sagemaker_nova sail sambanova sap scaleway
+    scx-ai snowflake soniox stability strands_decider synthetic tencent tensormesh text-completion-codestral
+    text-completion-inception text-completion-openai together_ai topaz transcribe triton typesafe v0 valkey
+    vercel_ai_gateway vertex_ai vertex_ai_beta vllm volcengine voyage wandb watsonx watsonx_text xai xiaomi_mimo
+    xinference zai
+    """.split()  # noqa: SIM905  a list of 166 quoted words would be harder to compare
+)
+# Whom LiteLLM infers from a name without a provider. It has a list of thousands; these are how their names begin.
+_INFERRED: Mapping[str, tuple[str, ...]] = {
+    "openai": ("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-", "dall-e", "whisper-", "tts-"),
+    "anthropic": ("claude-",),
+    "vertex_ai": ("gemini-",),
+}
+
+
+def inferred(model: str) -> str:
+    """Who serves a model whose name has no provider; "" where it does not tell."""
+    return next((provider for provider, begins in _INFERRED.items() if model.startswith(begins)), "")
+
+
+def fault(base: str) -> str:
+    """Why nothing is sent to this `api_base`: a client may take it for another address than we do. "" if it is well."""
+    if any(char <= " " or char == "\x7f" for char in base):
+        return "it has a blank in it"
+    if found := next((char for char in "?#\\" if char in base), ""):
+        return f"it has a {found} in it"
+    try:
+        parts = urlsplit(base)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "it is no address"
+    if parts.scheme not in ("http", "https"):
+        return "it begins with neither http:// nor https://"
+    return "it is no address" if not host or parts.netloc.count("@") > 1 else ""
+
+
 def models_address(provider: Provider, base: str) -> str:
     """Where the list of models is, below an `api_base` with or without an endpoint or a slash at its end."""
     base = base.strip().rstrip("/")
@@ -84,9 +134,9 @@ def root(base: str) -> str:
     return base.strip().rstrip("/").removesuffix("/v1")
 
 
-def is_same_model(wanted: str, there: str) -> bool:
-    """Whether a model there is the one wanted; Ollama writes `:latest` behind a name without a tag."""
-    return wanted == there or wanted == there.removesuffix(":latest") or wanted.removesuffix(":latest") == there
+def tagless(model: str) -> str:
+    """The name without `:latest`, which Ollama writes behind one without a tag."""
+    return model.removesuffix(":latest")
 
 
 def shown(base: str) -> str:

@@ -1,6 +1,7 @@
 """The gateway's door as a healthcheck asks it: without a key, with a bogus one, with the present one.
 
-The present key is shown neither to a stranger on the port nor to a door that lets everybody in.
+The present key is shown to a door only that has refused a bogus one, in LiteLLM's own way: neither to a stranger on the
+port, nor to a door that lets everybody in, nor to one that does not say.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Door:
     place: str
     url: str
     key: Secret | None  # None where nothing could be decrypted
+    is_sure: bool  # whether the unit that is to answer there, if there is one, could be asked
     stranger: str  # who answers there in the gateway's stead; "" if nobody does
     look_after: str  # the command that shows how the gateway is
 
@@ -40,11 +42,18 @@ class Door:
             return [self._ill("", f"no answer from {self.url} ({no_key.fault})", self.look_after)]
         bogus = await asking.get(url, bogus_key())
         told = [self._without_a_key(no_key), self._bogus(bogus)]
-        if self.key is None:
-            return [*told, self._line("present key", State.SKIPPED, "not asked: it could not be decrypted")]
-        if Verdict.ACCEPTED in (verdict(no_key), verdict(bogus)):
-            return [*told, self._line("present key", State.SKIPPED, "not shown to a gateway that is open")]
+        if self.key is None or (withheld := self._withheld(no_key, bogus)):
+            said = "not asked: it could not be decrypted" if self.key is None else withheld
+            return [*told, self._line("present key", State.SKIPPED, said)]
         return [*told, self._present(await asking.get(url, unseal(self.key)))]
+
+    def _withheld(self, no_key: Answer, bogus: Answer) -> str:
+        """Why the present key is not shown; "" if it may be."""
+        if Verdict.ACCEPTED in (verdict(no_key), verdict(bogus)):
+            return "not shown to a gateway that is open"
+        if verdict(bogus) is not Verdict.REFUSED:
+            return "not shown to a door that does not refuse a bogus key"
+        return "" if self.is_sure else "not shown: systemd does not say whose the port is"
 
     def late(self, allowed: float) -> list[Line]:
         return [self._ill("", f"no answer from {self.url} within {round(allowed, 1):g} s", self.look_after)]
@@ -82,10 +91,14 @@ class Door:
         return Line(f"{self.place}, {what}" if what else self.place, state, said, mend)
 
 
-def door(place: str, url: str, unit: Unit | None, shows: Sequence[str], key: Secret | None) -> Door:
+def door(place: str, url: str, unit: Unit | None, shows: Sequence[str], key: Secret | None, *, is_sure: bool) -> Door:
     """The door of a place. `unit` is to answer there, if there is one; `shows` is the command that says how it is."""
     stranger = litellm_api.stranger(url, unit) if unit else ""
-    return Door(place, url, key, stranger, " ".join(word for word in shows if word not in ("--", "--no-ask-password")))
+    if unit and not stranger and not unit.is_active and not unit.sockets:
+        stranger = f"{unit.name} is {unit.active or 'not known'}"
+    return Door(
+        place, url, key, is_sure, stranger, " ".join(word for word in shows if word not in ("--", "--no-ask-password"))
+    )
 
 
 def _told(answer: Answer) -> str:

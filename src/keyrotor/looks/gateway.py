@@ -58,7 +58,8 @@ class Gateway:
         config, place = gateway_config.UNKNOWN, str(self.config or self.url)
         if self.config is not None:
             try:
-                config = gateway_config.read(files.look(self.config).data)
+                text = files.look(self.config).data
+                config = gateway_config.read(text, str(self.config), litellm_process.included)
             except PlaceError as error:
                 hint = f"keyrotor plan {seen.book.name}  (a rotation is refused until it can be read)"
                 yield found("cannot-look", place, reason=error, hint=hint)
@@ -88,17 +89,19 @@ class Gateway:
         if exposed and urlsplit(self.url).scheme == "http":
             told = " and ".join(_at(each, port(self.url)) for each in exposed)
             yield found("gateway-exposed", self.url, address=told)
-        pids = {unit.pid} if unit else proc.holders(listening)
+        pids = proc.family(unit.pid) if unit else proc.holders(listening)
         for path in sorted({path for pid in pids for path in litellm_process.dotenv_files(pid)}):
             yield found("stray-env", str(path))
 
     # -- whom it lets in
 
     def _door(self, seen: Seen, unit: Unit | None, listening: Sequence[Listener]) -> Iterator[Finding]:
-        words = {"key": self.variable, "playbook": seen.book.name}
+        words = {"key": self.variable, "playbook": seen.book.name, "status": self._status()}
         if why := self._not_ours(unit, listening):
             yield found("gateway-silent", self.url, answer=why, **words)
             return
+        if unit and not unit.is_active:
+            return  # the unit's own look says so, and whoever answers meanwhile is shown no key
         bogus = self._get(bogus_key())
         if bogus.status is None:  # each further question would wait as long
             yield found("gateway-silent", self.url, answer=_told(bogus), **words)
@@ -107,7 +110,10 @@ class Gateway:
         if how := _open(bogus, no_key):
             yield found("gateway-open", self.url, how=how, **words)
             return
-        if no_key.status == 500 and verdict(bogus) is Verdict.REFUSED:
+        if verdict(bogus) is not Verdict.REFUSED:  # whoever that is, it is shown no key
+            yield found("gateway-silent", self.url, answer=_told(bogus), **words)
+            return
+        if no_key.status == 500:
             yield found("gateway-500", self.url, **words)
         if seen.pair is None:
             return
@@ -119,10 +125,12 @@ class Gateway:
 
     def _not_ours(self, unit: Unit | None, listening: Sequence[Listener]) -> str:
         """Why who answers there is not the unit's process; "" if it is, or if no unit is known."""
-        if unit is None:
-            return ""
-        who = stranger(self.url, unit, listening)
-        return who or ("" if unit.is_active else f"{unit.name} is {unit.active or 'not known'}")
+        return stranger(self.url, unit, listening) if unit else ""
+
+    def _status(self) -> str:
+        """What else tells why it is silent."""
+        scope = self.systemd.command("status", self.unit)[1] if self.systemd else ""
+        return f"systemctl {scope} status {self.unit}" if scope else "the log of what answers there"
 
     def _get(self, key: bytes | None) -> Answer:
         return self.http.get(models(self.url), key)

@@ -30,21 +30,25 @@ class Holders:
         formers = sorted({mark for secret in place.shows() if (mark := seen.former(secret))} if _knows(seen) else ())
         for mark in formers:
             yield found("drift-former", row.label, fingerprint=mark, **words)
-        if formers or holds in (Holds.OLD, Holds.REFERS) or (row.optional and holds is Holds.NEITHER):
+        if formers or holds in (Holds.OLD, Holds.REFERS) or self._is_excused(row, holds):
             return
-        if holds is Holds.UNKNOWN:
+        if holds in (Holds.UNKNOWN, Holds.BOTH):
             yield found("value-unknown", row.label, hint=self._hint(row, seen), **words)
         elif row.act is Act.FILE and not files.exists(Path(row.options["path"])):
             yield found("drift-absent", row.label, mend=_mend(row, _ABSENT, seen), **words)
         else:
             yield found("drift-other", row.label, mend=_mend(row, _OTHER, seen), **words)
 
+    def _is_excused(self, row: Row, holds: Holds) -> bool:
+        """Whether nothing is asked of the place: what a unit holds is told by its own look, and an optional place need
+        not be there. An env file that names the variable is there, whatever value it has."""
+        if row.act is Act.RESTART and holds is Holds.UNKNOWN:
+            return True
+        is_there = row.kind == "env-file" and len(self.places[row.id].shows()) > 0
+        return row.optional and holds is Holds.NEITHER and not is_there
+
     def _hint(self, row: Row, seen: Seen) -> str:
         """How to find out what the place holds."""
-        if row.act is Act.RESTART:
-            unit, scope = row.options["unit"], row.options["scope"]
-            variable = row.options.get("variable") or seen.book.source.key
-            return f"systemctl --{scope} status {unit}  (one that is down, or has no {variable}, holds nothing)"
         if row.act is Act.COMMAND and not row.options.get("holds"):
             return f"give place {row.id} a `holds` command, in {seen.book.path}"
         if row.act is Act.COMMAND:
@@ -55,7 +59,7 @@ class Holders:
 
 def _knows(seen: Seen) -> bool:
     """Whether there is any former value to be found."""
-    return bool(seen.lineage.formers)
+    return bool(seen.lineage.superseded(seen.fingerprint))
 
 
 # What a repair cannot put: it makes no file of a client's, and finds the place for a key only by a former one.

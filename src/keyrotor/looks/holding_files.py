@@ -9,7 +9,6 @@ Rules:
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,15 +39,23 @@ class HoldingFiles:
             is_open, is_tracked = bool(mode & READ_BY_OTHERS), path in tracked
             if (is_open or is_tracked) and self._holds(row, path, seen):
                 if is_open:
-                    yield found("readable", row.label, key=seen.book.source.key, mode=f"{mode:04o}", path=path)
+                    kind = "readable" if mode & stat.S_IROTH else "readable-by-group"
+                    yield found(kind, row.label, key=seen.book.source.key, mode=f"{mode:04o}", path=path)
                 if is_tracked:
-                    yield _tracked(row, path, seen)
+                    yield self._tracked(row, path, seen)
 
     def _holds(self, row: Row, path: Path, seen: Seen) -> bool:
         """Whether the present value, or a former one, stands there."""
         if seen.pair and (_has(path, seen) or self._says(row, seen) in (Holds.OLD, Holds.BOTH)):
             return True
         return any(seen.former(secret) for secret in self.places[row.id].shows())
+
+    def _tracked(self, row: Row, path: Path, seen: Seen) -> Finding:
+        """A client can refer to the variable; the env file is where the variable comes from, and cannot."""
+        words = {"key": seen.book.source.key, "playbook": seen.book.name}
+        if row.kind == "client-file":
+            return found("client-tracked", row.label, **words)
+        return found("twin-tracked", row.label, **words, untrack=self.git.command_to_untrack(path))
 
     def _says(self, row: Row, seen: Seen) -> Holds:
         """What the place says that it holds; it may have been asked already."""
@@ -85,12 +92,3 @@ def _has(path: Path, seen: Seen) -> bool:
         return unseal(seen.pair.old) in files.look(path).data
     except PlaceError:
         return False
-
-
-def _tracked(row: Row, path: Path, seen: Seen) -> Finding:
-    """A client can refer to the variable; the env file is where the variable comes from, and cannot."""
-    words = {"key": seen.book.source.key, "playbook": seen.book.name}
-    if row.kind == "client-file":
-        return found("client-tracked", row.label, **words)
-    typed = {"folder": shlex.quote(str(path.parent)), "name": shlex.quote(path.name)}
-    return found("twin-tracked", row.label, **words, **typed)

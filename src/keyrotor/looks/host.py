@@ -9,14 +9,16 @@ import os
 import pwd
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from keyrotor.boundary.systemd import Systemd, timer_names
 from keyrotor.boundary.unit_text import Timer
+from keyrotor.core import due
 from keyrotor.core.findings import Finding, found
 from keyrotor.ports import Seen
 
-PATIENCE = timedelta(days=2)  # it wakes daily: a day, a random delay, and a day's grace
+GRACE = timedelta(days=1)  # past its moment: a random delay, a machine that was asleep
+PATIENCE = timedelta(days=2)  # of a key that is due: a timer wakes daily, with a day's grace
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +37,23 @@ class Host:
             yield found("timer-absent", names[0], playbook=seen.book.name)
             return
         timer = next((each for each in known if each.active == "active"), known[0])
-        yield from self._of(timer, self._woken(timer, asked[2:]), seen.now)
+        yield from self._of(timer, self._woken(timer, asked[2:]), seen)
 
     def _woken(self, timer: Timer, asked: list[Timer]) -> Timer:
         """The service that the timer wakes; it is asked for only where it has another name than the timer's."""
         return next((each for each in asked if each.name == timer.wakes), None) or self.systemd.timers([timer.wakes])[0]
 
-    def _of(self, timer: Timer, service: Timer, now: datetime) -> Iterator[Finding]:
+    def _of(self, timer: Timer, service: Timer, seen: Seen) -> Iterator[Finding]:
         if timer.active != "active":
             yield found("timer-inactive", timer.name, scope=self.scope)
-        elif why := _silence(timer, now):
+        elif why := _silence(timer, seen):
             yield found("timer-silent", timer.name, scope=self.scope, since=f"{timer.since:%Y-%m-%d}", how=why)
         if service.active == "failed" or service.result not in ("", "success"):
             words = {"service": service.name, "result": service.result, "scope": self.scope}
             yield found("timer-failed", timer.name, **words)
 
 
-def _silence(timer: Timer, now: datetime) -> str:
+def _silence(timer: Timer, seen: Seen) -> str:
     """Why nothing is to be expected of a timer that is started; "" if something is.
 
     A persistent timer calls the stamp of its first start a firing from its second start on.
@@ -60,7 +62,20 @@ def _silence(timer: Timer, now: datetime) -> str:
         return ""
     if timer.sub == "elapsed":
         return "will not fire again"
-    return "has never fired" if not timer.has_fired and now - timer.since > PATIENCE else ""
+    if timer.has_fired or timer.counts:
+        return ""
+    if timer.next is None:
+        return "will never fire"
+    is_late = seen.now - timer.next > GRACE or (seen.now - timer.since > PATIENCE and _is_owed(seen))
+    return "has never fired" if is_late else ""
+
+
+def _is_owed(seen: Seen) -> bool:
+    """Whether the key should have been rotated days ago."""
+    last = seen.recorded.last_rotation(seen.book.source)
+    if last is None or last.closed is None:
+        return False
+    return due.is_due(seen.book.every, last.closed.astimezone(), (seen.now - PATIENCE).astimezone())
 
 
 def _user() -> str:

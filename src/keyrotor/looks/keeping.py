@@ -22,6 +22,7 @@ from keyrotor.errors import JournalError, PlaceError
 from keyrotor.journal import Account, Journal
 
 YEARS = range(2026, 2100)  # keyrotor is not older; a machine without a battery starts in 1970
+_RECORD = "journal.sqlite3"
 SLACK = timedelta(minutes=1)  # by which a synchronised clock may have been set back since the last entry
 _REMOTE = re.compile(r"nfs|cifs|smb|9p|fuse\.sshfs|afs|ceph|gluster|virtiofs")  # where a file's locks may hold nobody
 
@@ -37,17 +38,22 @@ class Keeping:
 
     def checks(self) -> Iterator[Check]:
         yield Check("state", self._state, "export KEYROTOR_STATE_DIR=…  (a folder of your own that can be written)")
-        yield Check("record", self._record, "keyrotor log --verify")
+        yield Check("record", self._record, self._record_mend)
         yield Check("owed", self._owed, needs=("record",))
         yield Check("disk", self._disk, f"df -h {' '.join(shlex.quote(str(folder)) for folder in self._on_disk())}")
         yield Check("clock", self._clock, "timedatectl  (is it synchronised? timedatectl set-ntp true)")
         yield Check("keyring", self._keyring, "unlock the keyring, or let [secret] identity name a file")
 
+    @property
+    def _record_mend(self) -> str:
+        state = shlex.quote(str(self.state))
+        return f"restore {state} from a backup; or, if no run is owed: mv {state} {shlex.quote(f'{self.state}.broken')}"
+
     def _state(self) -> Line | str:
         if refusals := writable.absent_refusals(self.state / "any"):
             raise PlaceError(refusals[0])
         told = str(self.state)
-        if not self.state.exists():
+        if not files.exists(self.state):
             told += " (not there yet: the first run makes it)"
         else:
             status = os.stat(self.state)
@@ -56,12 +62,26 @@ class Keeping:
             if mode := stat.S_IMODE(status.st_mode) & 0o077:
                 hint = f"chmod -R go-rwx {shlex.quote(str(self.state))}"
                 raise PlaceError(f"others may look into {self.state} (mode {mode | 0o700:04o})", hint=hint)
+            self._want_runs()
         kind = file_system(Path("/proc/self/mountinfo").read_text(), _existing(self.state))
         if _REMOTE.match(kind):
             return Line("state", State.UNKNOWN, f"{told} lies on {kind}: whether locks hold there cannot be told")
         return told
 
+    def _want_runs(self) -> None:
+        """The folder of the runs' copies: absent, or a folder that can be written."""
+        runs = self.state / "runs"
+        quoted = shlex.quote(str(runs))
+        if os.path.lexists(runs) and not runs.is_dir():
+            raise PlaceError(f"cannot keep copies in {runs}: it is not a folder", hint=f"mv {quoted} {quoted}.old")
+        if os.path.lexists(runs) and not os.access(runs, os.W_OK | os.X_OK):
+            raise PlaceError(f"cannot keep copies in {runs}: it is read-only", hint=f"chmod u+rwx {quoted}")
+
     def _record(self) -> str:
+        path = self.state / _RECORD
+        if files.exists(path) and not os.access(path, os.R_OK | os.W_OK):
+            hint = f"ls -l {shlex.quote(str(path))}; chmod u+rw {shlex.quote(str(path))}"
+            raise PlaceError(f"cannot write the record: {path} is read-only", hint=hint)
         with Journal.peek(self.state) as journal:
             count = len(journal.accounts())
             broken = journal.verify()
@@ -127,21 +147,24 @@ class Keeping:
 
     def _keyring(self) -> Line | str:
         has_file = files.exists(self.state / keychain.FILE)
+        key = keychain.known_fingerprint_key(self.state)
         if self.source and self.source.identity.startswith("keyring"):
             if name := keychain.answering():
                 return f"{name} answers; the identity line tells whether it gave the identity"
             raise PlaceError(f"cannot take the identity from {self.source.identity}: no keyring answers here")
         if has_file:
             return Line("keyring", State.SKIPPED, f"not needed: the fingerprint key is {self.state / keychain.FILE}")
-        key = keychain.known_fingerprint_key(self.state)
         wanted = [account.run.plan.fingerprint_key for account in self._accounts()][-1:]
+        name = keychain.answering()
         if key is None and wanted:
-            raise PlaceError("cannot recognise former values: the keyring that has the fingerprint key is silent here")
+            where = f"{name} answers, and has not" if name else "nothing here has"
+            said = f"former values can no longer be recognised: {where} the key that their fingerprints were made with"
+            return Line("keyring", State.UNKNOWN, said)
         if key is None:
             return "no fingerprint key yet: the first run makes one, in a file where no keyring answers"
         if wanted and plaintext.key_name(key) != wanted[0]:
             return Line("keyring", State.UNKNOWN, "answers, with another fingerprint key than the last run's")
-        return f"{keychain.answering()} answers, and has the fingerprint key"
+        return f"{name} answers, and has the fingerprint key"
 
 
 def file_system(mountinfo: str, path: Path) -> str:
@@ -158,4 +181,4 @@ def file_system(mountinfo: str, path: Path) -> str:
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest above it that is there; links resolved, as a write would."""
     real = Path(os.path.realpath(folder))
-    return next(parent for parent in (real, *real.parents) if parent.is_dir())
+    return next(parent for parent in (real, *real.parents) if os.path.isdir(parent))

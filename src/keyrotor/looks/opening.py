@@ -72,12 +72,14 @@ class Opening:
 
     def _sources(self) -> str:
         """Where sops may have found it; it tries them all and does not say which one it was."""
-        if self.source.identity:
-            return f"{self.source.identity} (the playbook's)"
-        named = [f"{name} ({self.env[name]})" for name in _FILES if self.env.get(name)]
-        named += [name for name in _BY_VALUE if self.env.get(name)]
-        usual = [str(path) for path in self._usual() if path.exists()]
-        return " or ".join([*named, *(path for path in usual if not any(path in name for name in named))])
+        stated = self.source.identity
+        named = [f"{stated} (the playbook's)"] if stated else []
+        replaced = ("SOPS_AGE_KEY_CMD" if stated.startswith("keyring") else "SOPS_AGE_KEY_FILE") if stated else ""
+        named += [f"{name} ({self.env[name]})" for name in _FILES if self.env.get(name) and name != replaced]
+        named += [name for name in _BY_VALUE if self.env.get(name) and name != replaced]
+        usual = [str(path) for path in self._usual() if files.exists(path)]
+        named += [path for path in usual if not any(path in name for name in named)]
+        return " or ".join(named) or "where sops looks besides age"
 
     def _identity_files(self) -> list[Path]:
         """Those that somebody named, if they are to be read, and the one that sops reads unasked, if it is there."""
@@ -85,7 +87,7 @@ class Opening:
         if stated.startswith("keyring"):
             return []
         named = [Path(stated)] if stated else [Path(self.env[name]) for name in _FILES if self.env.get(name)]
-        usual = [path for path in self._usual()[:1] if not stated and path.exists()]
+        usual = [path for path in self._usual()[:1] if not stated and files.exists(path)]
         return list(dict.fromkeys([*named, *usual]))
 
     def _usual(self) -> list[Path]:

@@ -97,7 +97,7 @@ class Bus:
         return f"{name} is loaded and runs"
 
     def _linger(self) -> Line | str:
-        user = pwd.getpwuid(os.getuid()).pw_name
+        user = _user()
         try:
             done = self.processes.run(
                 ["loginctl", "show-user", user, "--property=Linger", "--value"], env=environment(self.env), within=10.0
@@ -116,5 +116,13 @@ class Bus:
         return Line("linger", State.UNKNOWN, "cannot be told: no logind answers here")
 
 
+def _user() -> str:
+    """The name of the user, or the number of one that has no name: a container's may have none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def _is_in_repository(file: Path) -> bool:
-    return any((parent / ".git").exists() for parent in file.parents)
+    return any(os.path.exists(parent / ".git") for parent in file.parents)

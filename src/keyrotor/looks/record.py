@@ -17,6 +17,7 @@ from pathlib import Path
 from keyrotor.boundary import files, proc
 from keyrotor.core import due
 from keyrotor.core.findings import Finding, found
+from keyrotor.core.kinds import typed
 from keyrotor.core.model import Outcome
 from keyrotor.core.recorded import Past
 from keyrotor.errors import PlaceError
@@ -36,7 +37,7 @@ class Record:
         yield from self._readable()
         yield from self._believable(seen)
         yield from _owed(seen)
-        yield from _values(seen)
+        yield from self._values(seen)
         yield from _age(seen)
         yield from self._clock(seen)
 
@@ -54,13 +55,36 @@ class Record:
         """One finding, at the first that others can read: what mends it mends them all."""
         for path in (self.state, *sorted(self.state.rglob("*"))):
             try:
-                status = path.lstat()
+                status = path.stat() if path == self.state else path.lstat()
             except OSError:  # it went meanwhile, or there is no record
                 continue
             if not stat.S_ISLNK(status.st_mode) and status.st_mode & 0o077:
                 mode = f"{stat.S_IMODE(status.st_mode):04o}"
-                yield found("state-readable", str(path), mode=mode, path=self.state)
+                yield found("state-readable", str(path), mode=mode, path=os.path.realpath(self.state))
                 return
+
+    def _values(self, seen: Seen) -> Iterator[Finding]:
+        """The present value, beside those on record."""
+        source, known = seen.book.source, seen.lineage
+        words = {"key": source.key, "playbook": seen.book.name}
+        if known.is_partial and not known.present and not known.formers:
+            yield found("fingerprints-lost", source.file, **words)
+        if seen.fingerprint in known.formers:
+            words |= {"run": known.formers[seen.fingerprint], "fingerprint": seen.fingerprint}
+            yield found("key-revived", source.file, back=self._back(seen), **words)
+        elif seen.fingerprint and known.present and seen.fingerprint != known.present:
+            yield found("key-changed-by-hand", source.file, run=known.run, **words)
+
+    def _back(self, seen: Seen) -> str:
+        """What brings back the file with the value that should be present: the copy that its run keeps, or git."""
+        file = Path(seen.book.source.file)
+        past = next((past for past in seen.recorded.runs if past.run.plan.run == seen.lineage.run), None)
+        if past is not None:
+            name = "before.env" if past.run.outcome is Outcome.ROLLED_BACK else "after.env"  # what it left everywhere
+            kept = self.state / "runs" / seen.lineage.run / name
+            if files.exists(kept):
+                return f"cp {typed(str(kept))} {typed(str(file))}"
+        return f"git -C {typed(str(file.parent))} log -p -- {typed(file.name)}"
 
     def _clock(self, seen: Seen) -> Iterator[Finding]:
         last = seen.recorded.last_rotation(seen.book.source)
@@ -79,36 +103,38 @@ def _owed(seen: Seen) -> Iterator[Finding]:
     source, book = seen.book.source, seen.book.name
     for past in seen.recorded.owed(source):
         run = past.run.plan.run
-        if holder := proc.lock_holder(Path(source.file).parent):
-            yield found("run-going", source.file, run=run, pid=holder.pid, playbook=book)
+        holder = proc.lock_holder(Path(source.file).parent)
+        if holder and _is_going(past, holder, seen.recorded.runs):
+            yield found("run-going", source.file, run=run, how=f"process {holder.pid}", playbook=book)
             continue
         back = f"keyrotor rollback {run}  (ends all old)"
         if not past.run.has_way_back:
             back = f"keyrotor abandon {run} --reason …  (mended by hand)"
-        goal = past.run.goal if past.run.has_way_back else "present"
-        yield found("run-owed", source.file, run=run, state=past.outcome, goal=goal, back=back)
+        goal, state = past.run.goal if past.run.has_way_back else "present", str(past.outcome)
+        if holder:
+            state += f", its lock held by {proc.name(holder.pid)} (process {holder.pid})"
+            back += f"   once process {holder.pid} has ended"
+        yield found("run-owed", source.file, run=run, state=state, goal=goal, back=back)
     last = seen.recorded.last_rotation(source)
     if last and last.outcome is Outcome.OLD_ALIVE:
         yield found("old-key-alive", source.file, run=last.run.plan.run, playbook=book)
 
 
-def _values(seen: Seen) -> Iterator[Finding]:
-    """The present value, beside those on record."""
-    source, known = seen.book.source, seen.lineage
-    words = {"key": source.key, "playbook": seen.book.name}
-    if known.is_partial and not known.present and not known.formers:
-        yield found("fingerprints-lost", source.file, **words)
-    if seen.fingerprint in known.formers:
-        run = known.formers[seen.fingerprint]
-        yield found("key-revived", source.file, run=run, fingerprint=seen.fingerprint, **words)
-    elif seen.fingerprint and known.present and seen.fingerprint != known.present:
-        yield found("key-changed-by-hand", source.file, run=known.run, **words)
+def _is_going(past: Past, holder: proc.Holder, runs: Iterable[Past]) -> bool:
+    """Whether who holds the lock is the process of this run: a keyrotor that took it itself, was there when the run
+    made its last entry, and has not opened another run of a file in the same folder since."""
+    folder = Path(past.run.plan.source.file).parent
+    beside = (other for other in runs if Path(other.run.plan.source.file).parent == folder)
+    if any(other.last > past.last for other in beside):
+        return False
+    was_there = holder.since is None or past.latest is None or holder.since <= past.latest
+    return holder.is_taker and was_there and proc.is_keyrotor(holder.pid)
 
 
 def _age(seen: Seen) -> Iterator[Finding]:
     book, now = seen.book, seen.now.astimezone()
     last, bound = _since(seen.recorded.last_rotation(book.source), Path(book.source.file))
-    if last and due.is_due(book.every, last.astimezone(), now):
+    if last and last <= now and due.is_due(book.every, last.astimezone(), now):
         age = bound + due.ago(now - last)
         words = {"key": book.source.key, "age": age, "every": book.every, "playbook": book.name}
         yield found("key-overdue", book.source.file, **words)

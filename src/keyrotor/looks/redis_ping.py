@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,6 @@ def asks(wanted: Wanted, values: Mapping[str, Secret] | None, file: Path) -> lis
     if values is None:
         return [Line("redis", State.SKIPPED, f"{server.shown}: not asked: {key} could not be decrypted")]
     if key not in values:
-        mend = f"sops edit {file}  (add {key}=…)"
+        mend = f"sops edit {shlex.quote(str(file))}  (add {shlex.quote(key)}=…)"
         return [Line("redis", State.ILL, f"{server.shown}: not asked: no {key} in the encrypted file", mend)]
     return [Redis(replace(server, password=values[key]))]

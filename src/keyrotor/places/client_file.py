@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyrotor.boundary import files, writable
-from keyrotor.boundary.plaintext import are_same, is_telling, redacted, unseal
+from keyrotor.boundary.plaintext import are_same, is_telling, is_told, unseal
 from keyrotor.core.model import ALREADY, NEVER, Holds, Value
-from keyrotor.core.preview import Change
+from keyrotor.core.preview import Change, shown_path
 from keyrotor.errors import PlaceError, PlaybookError
 from keyrotor.formats import dotenv, json, splice
 from keyrotor.secret import Pair, Secret
@@ -92,7 +92,7 @@ class ClientFile:
         return [self.path]
 
     def _change(self, token: splice.Token, data: bytes, pair: Pair) -> Change:
-        path = redacted(token.leaf.path.encode(), pair).decode(errors="replace")
+        path = shown_path(token.leaf.path, lambda word: is_told(word.encode(), pair))
         at = splice.position(data, token.start)
         return Change(path, *at, token.start, token.end, len(unseal(pair.new)))
 
@@ -104,8 +104,6 @@ class ClientFile:
 
     def _tokens(self, leaves: Sequence[splice.Leaf], secret: Secret, pair: Pair) -> tuple[splice.Token, ...]:
         """Where the value stands, but for keys that merely hold the same: a salt, another of the file's secrets."""
-        if pair.stale and not is_telling(secret):
-            return ()  # a repair meets values that are no keys at all, such as `none`, which stand everywhere
         others = NEVER.keys() | {key for key, sibling in pair.siblings.items() if are_same(sibling, secret)}
         return splice.tokens([leaf for leaf in leaves if leaf.key not in others], unseal(secret))
 

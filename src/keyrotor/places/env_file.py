@@ -51,7 +51,7 @@ class EnvFile:
             texts = [leaf.text for leaf in self._leaves(files.look(self.path).data) if leaf.key == self.key]
         except PlaceError:
             return Holds.UNKNOWN
-        old = [any(is_same(secret, text) for secret in pair.others(Value.NEW)) for text in texts]
+        old = [any(is_same(secret, text) for secret in pair.named(Value.NEW)) for text in texts]
         new = [is_same(pair.new, text) for text in texts]
         if not all(a or b for a, b in zip(old, new, strict=True)):
             return Holds.NEITHER
@@ -59,7 +59,7 @@ class EnvFile:
 
     def put(self, goal: Value, pair: Pair) -> str:
         if files.exists(self.path):
-            wrote = files.update(self.path, lambda data: self._spliced(data, pair.others(goal), pair[goal]))
+            wrote = files.update(self.path, lambda data: self._spliced(data, pair.named(goal), pair[goal]))
         else:
             wrote = self._render(goal, pair)
         if self.holds(pair) is not Holds(goal):
@@ -76,11 +76,11 @@ class EnvFile:
         if not files.exists(self.path):
             return [Change(text=f"made anew, mode 0600, with {', '.join(self._rendered(pair.new, pair))}")]
         data = files.look(self.path).data
-        self._spliced(data, pair.others(Value.NEW), pair.new)  # a splice that would be refused is found here
+        self._spliced(data, pair.named(Value.NEW), pair.new)  # a splice that would be refused is found here
         mine = [leaf for leaf in self._leaves(data) if leaf.key == self.key]
         if not mine:
             return [Change(text=f"one more line, {self.key}=…")]
-        tokens = [token for one in pair.others(Value.NEW) for token in _whole(mine, one)]
+        tokens = [token for one in pair.named(Value.NEW) for token in _whole(mine, one)]
         return [
             Change(self.key, *splice.position(data, token.start), token.start, token.end, len(unseal(pair.new)))
             for token in sorted(tokens, key=lambda token: token.start)

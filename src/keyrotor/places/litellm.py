@@ -10,6 +10,7 @@ from keyrotor.boundary import files, proc
 from keyrotor.boundary.generate import bogus_key
 from keyrotor.boundary.http import Answer, Http, poll
 from keyrotor.boundary.litellm_api import Verdict, models, runs_with, stranger, verdict
+from keyrotor.boundary.litellm_process import included
 from keyrotor.boundary.plaintext import is_blank, unseal
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.boundary.unit_text import Unit
@@ -46,13 +47,16 @@ class Litellm:
     behind: Behind | None
     http: Http
     rest: Callable[[float], None]
+    may_be_open: bool = False  # before a repair restarts what answers here; its last row proves it shut
 
     def check(self, pair: Pair) -> list[str]:
         if self.act is Act.RETIRE:
             return []  # the door is one place: its other row has told
         unit = self.unit()
         reasons = self._config_refusals(pair, unit) + self._unit_refusals(unit)
-        return reasons or self._open(self.ask(bogus_key()), self.ask(None))
+        if reasons or self.may_be_open:
+            return reasons
+        return self._open(self.ask(bogus_key()), self.ask(None))
 
     def holds(self, pair: Pair) -> Holds:
         old, new = (self.ask(unseal(secret)) for secret in (pair.old, pair.new))
@@ -128,7 +132,7 @@ class Litellm:
         config = gateway_config.UNKNOWN
         if self.config is not None:
             try:
-                config = gateway_config.read(files.look(self.config).data)
+                config = gateway_config.read(files.look(self.config).data, str(self.config), included)
             except PlaceError as error:
                 why = str(error)
                 return [why if str(self.config) in why else f"cannot read {self.config}: {why}"]

@@ -86,22 +86,28 @@ class SopsFile:
     encrypted: Encrypted
     prepared: Mapping[Value, bytes]
     folder: Path  # the run's own
+    is_source: bool = False  # a repair's: the value is read from it, and it is never written
 
     def check(self, pair: Pair) -> list[str]:
         return writable.refusals(self.encrypted.path)
 
     def holds(self, pair: Pair) -> Holds:
+        if not files.exists(self.encrypted.path):
+            return Holds.NEITHER
         try:
             if ours := self._ours(files.look(self.encrypted.path).data):
                 return Holds(ours)
             found = self.encrypted.values().get(self.encrypted.key)
         except PlaceError:
             return Holds.UNKNOWN
-        return (
-            Holds.NEITHER if found is None else Holds.seen(old=are_same(found, pair.old), new=are_same(found, pair.new))
-        )
+        if found is None:
+            return Holds.NEITHER
+        is_old = not self.is_source and are_same(found, pair.old)
+        return Holds.seen(old=is_old, new=are_same(found, pair.new))
 
     def put(self, goal: Value, pair: Pair) -> str:
+        if self.is_source:
+            return self._compare(goal, pair)
         was_theirs = False
 
         def edit(data: bytes) -> bytes:
@@ -130,8 +136,17 @@ class SopsFile:
     def inputs(self) -> list[Path]:
         return [self.encrypted.path]
 
+    def _compare(self, goal: Value, pair: Pair) -> str:
+        """What a repair does with it: nothing, as long as the value that it puts is still the one that stands there."""
+        if self.holds(pair) is not Holds(goal):
+            why = "it does not hold the value any more that this repair puts"
+            raise PlaceError(f"cannot go on: {self.encrypted.path}: {why} (abandon the run, then repair again)")
+        return ALREADY
+
     def _ours(self, data: bytes) -> Value | None:
-        return next((value for value, ciphertext in self.prepared.items() if ciphertext == data), None)
+        prepared = self.prepared
+        ours = (value for value in prepared if not self.is_source or value is Value.NEW)
+        return next((value for value in ours if prepared[value] == data), None)
 
     def _on_theirs(self, data: bytes, goal: Value, pair: Pair) -> bytes:
         if refusals := encrypted_dotenv.refusals(data, self.encrypted.key):

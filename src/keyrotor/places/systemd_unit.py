@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyrotor.boundary import proc
+from keyrotor.boundary import files, proc
 from keyrotor.boundary.plaintext import are_same
 from keyrotor.boundary.systemd import Systemd
-from keyrotor.boundary.unit_environment import overriding
+from keyrotor.boundary.unit_environment import Source, overriding, sources
 from keyrotor.boundary.unit_text import Unit
 from keyrotor.core.model import ALREADY, Holds, Value
 from keyrotor.core.preview import Change
@@ -96,7 +96,8 @@ class SystemdUnit:
 
     def inputs(self) -> list[Path]:
         unit = self.systemd.seen(self.name)
-        return [Path(path) for path in (unit.fragment, *unit.drop_ins) if path]
+        own = [Path(path) for path in (unit.fragment, *unit.drop_ins) if path]
+        return own + [source.path for source in sources(unit) if not _is_passed_over(source)]
 
     def _started(self, before: Unit, goal: Value, pair: Pair) -> Unit:
         """The unit once its new process is there: systemd calls a simple service started before its exec, when
@@ -118,5 +119,16 @@ class SystemdUnit:
             return Holds.UNKNOWN
         if found is None:
             return Holds.UNKNOWN
-        old = any(are_same(found, secret) for secret in pair.others(Value.NEW))
+        old = any(are_same(found, secret) for secret in pair.named(Value.NEW))
         return Holds.seen(old=old, new=are_same(found, pair.new))
+
+
+def _is_passed_over(source: Source) -> bool:
+    """Whether systemd starts the unit without this environment file though there is one."""
+    if not source.is_optional or not files.exists(source.path):
+        return False
+    try:
+        files.look(source.path)
+    except PlaceError:
+        return True
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from keyrotor.boundary.signals import Signals
 from keyrotor.boundary.systemd import timer_names
 from keyrotor.core.checkup import Check, Examined, Line
 from keyrotor.core.model import Playbook, Row, Source, Value
-from keyrotor.errors import RefusedError, UsageError
+from keyrotor.errors import PlaceError, RefusedError, UsageError
 from keyrotor.ports import Look, Place, Screen, Wanted
 from keyrotor.secret import Pair, Secret
 from keyrotor.session import KEPT
@@ -38,6 +39,9 @@ class RealWorld(Parts):
     def inherit(self, lock: int) -> None:
         self.processes.lock = lock
 
+    def hurry(self, seconds: float) -> None:
+        self.processes.until = time.monotonic() + seconds
+
     def read_secret(self, source: Source, *, to_set: bool = True) -> tuple[bytes, dict[str, Secret]]:
         """The ciphertext of the live file and every value in it. Raises RefusedError, PlaceError."""
         encrypted = self.encrypted(source)
@@ -63,10 +67,18 @@ class RealWorld(Parts):
         files.remove(folder / "working.env")
         return {Value.OLD: ciphertext, Value.NEW: after}
 
-    def keep(self, ciphertext: bytes, folder: Path) -> Mapping[Value, bytes]:
+    def keep(
+        self, source: Source, ciphertext: bytes, pair: Pair, folder: Path, *, has_old: bool
+    ) -> Mapping[Value, bytes]:
         files.make_folder(folder)
-        files.create(folder / KEPT[Value.NEW], ciphertext)
-        return {Value.NEW: ciphertext}
+        kept = {Value.NEW: ciphertext}
+        if has_old:
+            turned = Pair(pair.new, pair.old, pair.siblings)
+            kept[Value.OLD] = self.encrypted(source).prepared(ciphertext, turned, folder / "working.env")
+            files.remove(folder / "working.env")
+        for value, data in kept.items():
+            files.create(folder / KEPT[value], data)
+        return kept
 
     def prepared(self, folder: Path, values: Iterable[Value]) -> Mapping[Value, bytes]:
         return {value: files.look(folder / KEPT[value]).data for value in values}
@@ -96,19 +108,23 @@ class RealWorld(Parts):
         return generate.new_key().hex()
 
     def imprint(self, path: Path, salt: str) -> str:
-        return files.digest(bytes.fromhex(salt) + files.look(path).data) if files.exists(path) else ""
+        if not files.exists(path):
+            return ""
+        seen = files.look(path)
+        return files.digest(bytes.fromhex(salt) + b"%b\0%o\0" % (bytes(seen.path), seen.mode) + seen.data)
 
     def save(self, path: Path, data: bytes, is_ours: Callable[[bytes], bool]) -> None:
         """Make a private file, or replace one that is ours by what is in it. Raises PlaceError, UsageError."""
         if not files.exists(path):
             files.create(path, data)
         elif is_ours(files.look(path).data):
+            _make_private(path)  # before anything is in it: an update keeps the mode
             files.update(path, lambda _: data)
         else:
             raise UsageError(f"cannot write {path}: it is there already, and is no saved plan")
 
-    def is_telling(self, secret: Secret) -> bool:
-        return plaintext.is_telling(secret)
+    def is_key_like(self, secret: Secret) -> bool:
+        return plaintext.is_key_like(secret)
 
     def are_same(self, one: Secret, other: Secret) -> bool:
         return plaintext.are_same(one, other)
@@ -118,6 +134,9 @@ class RealWorld(Parts):
 
     def publish(self, file: Path, data: bytes) -> None:
         files.publish(file, data)
+
+    def is_still(self, file: Path, data: bytes) -> bool:
+        return files.exists(file) and files.look(file).data == data
 
     def digest(self, data: bytes) -> str:
         return files.digest(data)
@@ -153,3 +172,10 @@ class RealWorld(Parts):
 def _load_looks() -> None:
     """Import what an audit looks with (20 ms)."""
     from keyrotor.world import looking  # noqa: F401
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        raise PlaceError(f"cannot write {path}: {files.why(error)}") from None

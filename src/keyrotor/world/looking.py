@@ -5,21 +5,34 @@ Imported only by a command that looks; what `doctor` and `healthcheck` alone loo
 
 from __future__ import annotations
 
+import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache, partial
 from pathlib import Path
 
+from keyrotor import playbook, preflight
+from keyrotor.boundary import generate, proc
 from keyrotor.boundary.sops import Sops
 from keyrotor.boundary.systemd import timer_names
 from keyrotor.core import plan
-from keyrotor.core.checkup import Check, Examined, Line
-from keyrotor.core.model import Act, Playbook, Row, Source
+from keyrotor.core.checkup import Check, Examined, Line, State
+from keyrotor.core.model import Act, Playbook, Row, Source, Value
+from keyrotor.errors import PlaceError, PlaybookError
 from keyrotor.looks import encrypted_file, holders, holding_files, host, record, value
 from keyrotor.looks.gateway import Gateway
 from keyrotor.looks.unit import UnitFile
 from keyrotor.ports import Look, Place, Wanted
-from keyrotor.secret import Secret
+from keyrotor.secret import Pair, Secret
 from keyrotor.world.parts import Parts, env_files
+
+_STANDS: Mapping[Act, str] = {
+    Act.FILE: "holds the present value, and can be written",
+    Act.COMMAND: "can be run",
+    Act.RESTART: "can be restarted",
+    Act.ADMIT: "accepts the present value, and no other",
+}
 
 
 def looks(parts: Parts, book: Playbook, rows: Sequence[Row], places: Mapping[str, Place]) -> Sequence[Look]:
@@ -31,7 +44,7 @@ def looks(parts: Parts, book: Playbook, rows: Sequence[Row], places: Mapping[str
     return [
         record.Record(parts.state),
         value.Value(),
-        encrypted_file.EncryptedFile(Path(source.file), Path(source.project), git),
+        encrypted_file.EncryptedFile(Path(source.file), Path(source.project), git, partial(_in_use, parts, source)),
         holders.Holders([row for row in rows if not row.act.is_proof and row.kind != "sops-file"], places),
         holding_files.HoldingFiles(on_disk, places, git),
         *(_unit_file(parts, row, on_disk, source) for row in units),
@@ -40,8 +53,22 @@ def looks(parts: Parts, book: Playbook, rows: Sequence[Row], places: Mapping[str
     ]
 
 
+def _in_use(parts: Parts, source: Source) -> Iterator[Path]:
+    """The files that the project's playbooks keep; one with an error in it tells of none."""
+    for path in sorted((Path(source.project) / "playbooks").glob("*.toml")):
+        try:
+            places = playbook.load(path, parts.env).places
+        except PlaybookError:
+            continue
+        yield from (Path(each.options["path"]) for each in places if each.options.get("path"))
+
+
 def checks(
-    parts: Parts, book: Playbook | None, rows: Sequence[Row], read: Callable[[Source], object], now: datetime
+    parts: Parts,
+    book: Playbook | None,
+    rows: Sequence[Row],
+    read: Callable[[Source], tuple[bytes, dict[str, Secret]]],
+    now: datetime,
 ) -> Iterator[Check]:
     """Everything that a doctor looks at."""
     from keyrotor.looks import environment
@@ -50,6 +77,7 @@ def checks(
     from keyrotor.looks.programs import Bus, Programs
 
     source = book.source if book else None
+    opened = cache(read)  # the identity line decrypts, and the places are looked at with what it read
     file = Path(source.file) if source else None
     folders = [Path(row.options["path"]).parent for row in rows if row.options.get("path")]
     units: dict[str, list[str]] = {}
@@ -58,32 +86,74 @@ def checks(
             units.setdefault(row.options["scope"], []).append(row.options["unit"])
     yield from Programs(Sops(parts.processes, parts.env), parts.processes, parts.env, file).checks()
     if source:
-        yield from Opening(source, parts.env, lambda: read(source)).checks()
+        yield from Opening(source, parts.env, lambda: opened(source)).checks()
     for scope, names in (units or {"user": []}).items():
         is_needed = bool(units) or book is None
         yield from Bus(scope, names, is_needed, parts.manager(scope), parts.processes, parts.env).checks()
     folders += [file.parent] if file else []
     yield from Keeping(parts.state, source, folders, now, parts.processes, parts.env).checks()
     yield from environment.Environment(parts.env).checks()
+    if book:
+        yield from _standing(parts, book, rows, opened)
+
+
+def _standing(
+    parts: Parts, book: Playbook, rows: Sequence[Row], opened: Callable[[Source], tuple[bytes, dict[str, Secret]]]
+) -> Iterator[Check]:
+    """A line for each place: what preflight says of it. The encrypted file has lines of its own."""
+
+    @cache
+    def built() -> tuple[Mapping[str, Place], Pair]:
+        ciphertext, values = opened(book.source)
+        siblings = {key: secret for key, secret in values.items() if key != book.source.key}
+        pair = Pair(values[book.source.key], Secret(generate.bogus_key()), siblings)
+        return parts.places(rows, book.source, {Value.OLD: ciphertext}, parts.state), pair
+
+    for row in rows:
+        if row.kind == "sops-file" or row.act is Act.RETIRE:  # a door's other row tells
+            continue
+        needs = ["identity", "owed", "disk"]
+        unit = row if row.act is Act.RESTART else plan.unit_of(rows, row) if row.act is Act.ADMIT else None
+        if unit and unit.act is Act.RESTART:
+            needs += [f"systemd --{unit.options['scope']}", "unit"]
+        look = partial(_stands, book, row, built)
+        yield Check(f"place {row.place}", look, f"keyrotor plan {shlex.quote(book.name)}", tuple(needs))
+
+
+def _stands(book: Playbook, row: Row, built: Callable[[], tuple[Mapping[str, Place], Pair]]) -> Line | str:
+    """What preflight says of the place. Raises PlaceError with every reason why it forbids a rotation."""
+    if proc.lock_holder(Path(book.source.file).parent):
+        return Line(f"place {row.place}", State.UNKNOWN, f"{row.label}: another run may be changing it now")
+    places, pair = built()
+    why, reasons = preflight.judged(row, places[row.id], pair, book.source.key)
+    if reasons:
+        raise PlaceError("; ".join(reasons), hint=preflight.mend(reasons, book))
+    return f"{row.label} is left out: {why}" if why else f"{row.label} {_STANDS[row.act]}"
 
 
 def health(
     parts: Parts, book: Playbook, values: Mapping[str, Secret] | None, wanted: Wanted, told: Callable[[int, int], None]
 ) -> Sequence[Line]:
     """A line for each thing that a healthcheck asks."""
-    from keyrotor.looks import backends, door, health, redis_ping
+    from keyrotor.looks import backends, catalogues, door, health, redis_ping
 
+    until = time.monotonic() + wanted.within
     rows, source = plan.rows(book), book.source
     doors = {row.place: parts.door(row, rows, source) for row in rows if row.act is Act.ADMIT}
-    pids = [unit.pid for each in doors.values() if (unit := each.unit())]
-    configs = [each.config for each in doors.values() if each.config]
     items: list[health.Ask | Line] = []
+    gateways: list[backends.Gateway] = []
     for place, each in doors.items():
-        shows = each.behind.systemd.command("status", each.behind.name) if each.behind else []
-        items.append(door.door(place, each.url, each.unit(), shows, (values or {}).get(source.key)))
+        unit, shows = each.unit(), each.behind.systemd.command("status", each.behind.name) if each.behind else []
+        is_sure = each.behind is None or unit is not None
+        items.append(door.door(place, each.url, unit, shows, (values or {}).get(source.key), is_sure=is_sure))
+        gateways.append(backends.Gateway(each.variable, unit.pid if unit else 0))
     items += redis_ping.asks(wanted, values, Path(source.file))
-    items += backends.asks(wanted, configs, source, values, pids, parts.env)
-    return health.asked(items, wanted.within, parts.stop.rest, told)
+    if wanted.backends:
+        lines, read = catalogues.read(wanted.catalogue, [each.config for each in doors.values()])
+        items += lines
+        offers = zip([*gateways, backends.Gateway("", 0)], read, strict=False)
+        items += backends.asks(offers, source, values, parts.env)
+    return health.asked(items, max(0.0, until - time.monotonic()), parts.stop.rest, told)
 
 
 def as_timer(parts: Parts, scope: str, playbook: str, path: str) -> Examined:
@@ -95,7 +165,7 @@ def as_timer(parts: Parts, scope: str, playbook: str, path: str) -> Examined:
 
 def _unit_file(parts: Parts, row: Row, on_disk: Sequence[Row], source: Source) -> Look:
     scope, variable = row.options["scope"], row.options["variable"] or source.key
-    return UnitFile(row.options["unit"], scope, variable, env_files(on_disk), parts.manager(scope))
+    return UnitFile(row.id, row.options["unit"], scope, variable, env_files(on_disk), parts.manager(scope))
 
 
 def _gateway(parts: Parts, row: Row, rows: Sequence[Row], source: Source) -> Look:

@@ -15,6 +15,7 @@ from keyrotor.boundary.sops import Sops
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.core import plan
 from keyrotor.core.model import Act, Row, Source, Value
+from keyrotor.errors import UsageError
 from keyrotor.places.client_file import ClientFile, format_of
 from keyrotor.places.command import Command
 from keyrotor.places.env_file import EnvFile
@@ -59,7 +60,7 @@ class Parts:
         option = row.options
         match row.kind:
             case "sops-file":
-                return SopsFile(self.encrypted(source), prepared, folder)
+                return SopsFile(self.encrypted(source), prepared, folder, option.get("is_source", False))
             case "env-file":
                 return EnvFile(Path(option["path"]), source.key, tuple(option["keys"]))
             case "systemd-unit":
@@ -85,7 +86,8 @@ class Parts:
         )
         config = Path(row.options["config"]) if row.options["config"] else None
         variable = (unit.options.get("variable") if unit else "") or source.key
-        return Litellm(row.options["url"], row.act, variable, config, row.within, behind, self.http, self.stop.rest)
+        url, may_be_open = row.options["url"], row.options.get("may_be_open", False)
+        return Litellm(url, row.act, variable, config, row.within, behind, self.http, self.stop.rest, may_be_open)
 
     def manager(self, scope: str) -> Systemd:
         return self._managers.setdefault(scope, Systemd(self.processes, self.env, scope))
@@ -106,8 +108,13 @@ def _load_looks() -> None:
 
 
 def state_folder(env: Mapping[str, str]) -> Path:
-    """Where the record lives."""
+    """Where the record lives. Raises UsageError where nothing tells."""
     if stated := env.get("KEYROTOR_STATE_DIR"):
         return Path(os.path.abspath(stated))
+    stated = env.get("XDG_STATE_HOME", "")
+    if os.path.isabs(stated):  # a relative one is to be ignored, says its specification
+        return Path(stated) / "keyrotor"
     home = Path(env.get("HOME") or os.path.expanduser("~"))
-    return Path(env.get("XDG_STATE_HOME") or home / ".local" / "state") / "keyrotor"
+    if not home.is_absolute():
+        raise UsageError("cannot tell where the record is: there is no HOME", hint="export HOME=…")
+    return home / ".local" / "state" / "keyrotor"
