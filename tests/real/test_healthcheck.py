@@ -764,7 +764,7 @@ def test_a_sops_that_hangs_leaves_time_for_the_rest(child_lab: Lab, ask: Ask, tm
     slow.write_text(f'#!/bin/sh\n[ "$1" = decrypt ] && exec sleep 600\nexec {child_lab.sops} "$@"\n')
     slow.chmod(0o755)
     found = ask(child_lab, "--within", "6s", env={"KEYROTOR_SOPS": str(slow)})
-    assert "not done after 3 s" in found[0]["said"]
+    assert float(found[0]["said"].partition("not done after ")[2].removesuffix(" s")) <= 3  # what it had, not took
     assert states(found) == [("global.enc.env", "ill"), *DOOR[:2], ("litellm, present key", "skipped")]
 
 
