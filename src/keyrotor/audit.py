@@ -48,6 +48,8 @@ def _steady(world: World, book: Playbook, known: _Known) -> Audited:
     """Looked at while no run of its file moved: what is seen of places is compared with what the record said before.
     A run that begins or ends meanwhile makes it look once more, and one that still goes on is told."""
     audited = _audited(world, book, known)
+    if _is_as_read(world, known.recorded):
+        return audited
     again = _known(world)
     if not _moved(book, known, again):
         return audited
@@ -58,6 +60,15 @@ def _steady(world: World, book: Playbook, known: _Known) -> Audited:
     newest = max(after.recorded.about(book.source), key=lambda past: past.last)
     words = {"run": newest.run.plan.run, "how": "the record grew while it was looked at", "playbook": book.name}
     return replace(audited, findings=ordered([*audited.findings, found("run-going", book.source.file, **words)]))
+
+
+def _is_as_read(world: World, recorded: Recorded) -> bool:
+    """Whether no entry was added since; a record that cannot be read was read no better before."""
+    try:
+        with Journal.peek(world.state) as journal:
+            return journal.last() == (recorded.stamps[-1][0] if recorded.stamps else 0)
+    except JournalError:
+        return bool(recorded.fault)
 
 
 def _moved(book: Playbook, before: _Known, after: _Known) -> bool:

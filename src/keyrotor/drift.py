@@ -94,9 +94,10 @@ def look(world: World, rows: Sequence[Row], source: Source, ciphertext: bytes, p
     spots = _with_followers(spots)
     restarted = {spot.row.id for spot in spots if spot.must_put and spot.row.act in (Act.RESTART, Act.COMMAND)}
     doors = [_door(scene, row, rows, restarted) for row in rows if row.act.is_proof]
+    spots = _with_doors(spots, doors, rows)
     if not any(spot.must_put or spot.reasons for spot in spots):
         doors = [_hopeless(spot, source.key) for spot in doors]
-    found = {spot.row.id: spot for spot in (*_with_doors(spots, doors, rows), *doors)}
+    found = {spot.row.id: spot for spot in (*spots, *doors)}
     return Drift(tuple(found[row.id] for row in rows), pair, has_old)
 
 

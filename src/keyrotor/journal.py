@@ -181,6 +181,11 @@ class Journal:
         accounts = [self._account(run) for run in ids]
         return [one for one in accounts if secret_file is None or one.run.plan.source.file == str(secret_file)]
 
+    def last(self) -> int:
+        """The number of the last entry; 0 if there is none."""
+        with self._telling("read"):
+            return int(self._database.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
+
     def knows(self, run: str) -> bool:
         """Whether a run of that id is on record, or is being opened."""
         with self._telling("read"):
