@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from keyrotor import playbook, preflight, preview, runs, shelf
+from keyrotor import playbook, preflight, runs, shelf
 from keyrotor.core import due, machine
 from keyrotor.core.machine import Run
 from keyrotor.core.model import Outcome, Plan, Playbook, Value
@@ -68,6 +68,8 @@ def _chosen(
     """The playbook, by its name or by a saved plan's; and what refuses once that plan does not hold any more."""
     if file is None:
         return playbook.load(shelf.find(name, world.folder, world.env), world.env), lambda _: None
+    from keyrotor import preview
+
     saved = preview.read(file)
     book = playbook.load(Path(preview.playbook_of(world, saved, file, name)), world.env)
     return book, lambda found: preview.want_unchanged(world, book, saved, file, found)
