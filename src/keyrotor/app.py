@@ -112,10 +112,7 @@ def _last_rotated(world: World, book: Playbook) -> datetime | None:
     ends = [
         account.closed.astimezone()
         for account in runs.accounts(world)
-        if account.closed
-        and account.run.has_rotated
-        and account.run.plan.source.file == book.source.file
-        and account.run.plan.source.key == book.source.key
+        if account.closed and account.run.has_rotated and account.run.plan.source.is_of(book.source)
     ]
     return ends[-1] if ends else None
 

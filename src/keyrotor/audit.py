@@ -151,8 +151,7 @@ def _read(world: World, book: Playbook) -> tuple[Pair | None, bytes, list[Findin
         ciphertext, values = world.read_secret(source, to_set=False)
     except (PlaceError, RefusedError) as error:
         return None, b"", [found("not-decrypted", source.file, reason=error, hint=error.hint)]
-    siblings = {key: secret for key, secret in values.items() if key != source.key}
-    return Pair(values[source.key], world.decoy(), siblings), ciphertext, []
+    return Pair.read(values, source.key, world.decoy()), ciphertext, []
 
 
 def _held(rows: Sequence[Row], places: Mapping[str, Place], pair: Pair | None) -> dict[str, Holds]:

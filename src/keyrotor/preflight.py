@@ -83,8 +83,7 @@ def look(world: World, book: Playbook, given: Secret | None = None) -> Found:
     rows = plan.rows(book)
     world.screen.preflight(book, rows)
     ciphertext, values = told_as_refusal(lambda: world.read_secret(book.source))
-    siblings = {key: secret for key, secret in values.items() if key != book.source.key}
-    pair = Pair(values[book.source.key], world.decoy(), siblings)
+    pair = Pair.read(values, book.source.key, world.decoy())
     places = world.places(rows, book.source, {Value.OLD: ciphertext}, world.state)
     looked = []
     for row in rows:

@@ -209,8 +209,8 @@ def _accounts(world: World, book: Playbook) -> list[Account]:
     """Every run of this key, oldest first."""
     source = book.source
     with Journal.peek(world.state) as journal:
-        accounts = [(account, account.run.plan.source) for account in journal.accounts()]
-    return [account for account, its in accounts if (its.file, its.key) == (source.file, source.key)]
+        accounts = journal.accounts()
+    return [account for account in accounts if account.run.plan.source.is_of(source)]
 
 
 def _newest(accounts: Sequence[Account]) -> str:

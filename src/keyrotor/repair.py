@@ -101,10 +101,8 @@ def _look(world: World, book: Playbook, wish: Wish) -> Found:
     source = book.source
     ciphertext, values = told_as_refusal(lambda: world.read_secret(source))
     known, is_left = _recorded(world, book, ciphertext)
-    present_value, accepted = values[source.key], wish.accept_former
-    drift.want_present(world, source, present_value, known, accepted, book.name, is_left=is_left)
-    siblings = {key: secret for key, secret in values.items() if key != source.key}
-    present = Pair(values[source.key], world.decoy(), siblings)
+    present = Pair.read(values, source.key, world.decoy())
+    drift.want_present(world, source, present.old, known, wish.accept_former, book.name, is_left=is_left)
     seen = drift.look(world, plan.rows(book), source, ciphertext, present, known)
     reasons = seen.reasons + ([] if seen.is_none else world.record_refusals())
     if reasons:
@@ -119,7 +117,7 @@ def _recorded(world: World, book: Playbook, ciphertext: bytes) -> tuple[Lineage,
     with Journal.peek(world.state) as journal:
         runs = [account.run for account in journal.accounts()]
     source = book.source
-    mine = [run for run in runs if (run.plan.source.file, run.plan.source.key) == (source.file, source.key)]
+    mine = [run for run in runs if run.plan.source.is_of(source)]
     if not mine:
         return Lineage(), None
     prints = world.known_fingerprinter()

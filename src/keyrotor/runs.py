@@ -155,15 +155,10 @@ def _want_reversible(journal: Journal, account: Account) -> None:
         raise UsageError(f"cannot roll back run {account.id}: its former value is forgotten")
     if run.goal is Value.OLD:
         raise UsageError(f"cannot roll back run {account.id}: it ended {run.outcome} already")
-    runs = [other.run for other in journal.accounts() if _is_same_key(other.run, run)]
+    runs = [other.run for other in journal.accounts() if other.run.plan.source.is_of(run.plan.source)]
     later = runs[[other.plan.run for other in runs].index(account.id) + 1 :]
     if others := [other for other in later if not _keeps(other, run)]:
         raise UsageError(f"cannot roll back run {account.id}: run {others[-1].plan.run} came after it")
-
-
-def _is_same_key(one: Run, other: Run) -> bool:
-    mine, its = one.plan.source, other.plan.source
-    return (mine.file, mine.key) == (its.file, its.key)
 
 
 def _keeps(repair: Run, run: Run) -> bool:

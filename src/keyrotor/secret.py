@@ -57,5 +57,10 @@ class Pair:
         """What a put of the goal replaces where the key's name stands before it."""
         return (*self.others(goal), *self.by_name)
 
+    @classmethod
+    def read(cls, values: Mapping[str, Secret], key: str, new: Secret) -> Pair:
+        """What stands under the key in the encrypted file as the old value, and the file's other keys beside it."""
+        return cls(values[key], new, {name: secret for name, secret in values.items() if name != key})
+
     def __getitem__(self, value: Value) -> Secret:
         return self.old if value is Value.OLD else self.new

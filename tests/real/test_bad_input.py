@@ -410,11 +410,10 @@ def test_an_order_that_cannot_work_is_refused(make_lab: MakeLab, keyrotor: Keyro
         assert differing(before, tree(lab)) == []
 
 
-@pytest.mark.parametrize("arguments", ["doctor", "audit --json", "plan", "status --json", "healthcheck"])
-def test_a_closed_standard_output_stops_nothing(lab: Lab, arguments: str) -> None:
-    """Started with `>&-`: the exit code is the command's own, and nothing is said of a fault of ours."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$0" -m keyrotor {arguments} >&-', sys.executable],
+def in_shell(lab: Lab, text: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a line of shell in the project; `$0` is the Python to run."""
+    return subprocess.run(
+        ["/bin/sh", "-c", text, sys.executable],
         check=False,
         cwd=lab.project,
         env=keyrotor_env(lab),
@@ -423,6 +422,12 @@ def test_a_closed_standard_output_stops_nothing(lab: Lab, arguments: str) -> Non
         text=True,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize("arguments", ["doctor", "audit --json", "plan", "status --json", "healthcheck"])
+def test_a_closed_standard_output_stops_nothing(lab: Lab, arguments: str) -> None:
+    """Started with `>&-`: the exit code is the command's own, and nothing is said of a fault of ours."""
+    done = in_shell(lab, f'exec "$0" -m keyrotor {arguments} >&-')
     assert done.returncode in (0, 10), done.stderr
     assert "internal error" not in done.stderr
     assert "Traceback" not in done.stderr
@@ -430,31 +435,13 @@ def test_a_closed_standard_output_stops_nothing(lab: Lab, arguments: str) -> Non
 
 def test_an_answer_that_cannot_be_written_is_told(lab: Lab) -> None:
     """A full disk under the file that the JSON goes to: 1, not 0."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", 'exec "$0" -m keyrotor status --json > /dev/full', sys.executable],
-        check=False,
-        cwd=lab.project,
-        env=keyrotor_env(lab),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = in_shell(lab, 'exec "$0" -m keyrotor status --json > /dev/full')
     assert (done.returncode, "no space left" in done.stderr) == (1, True), done.stderr
 
 
 def test_a_folder_that_is_gone_is_told(lab: Lab) -> None:
     """Somebody removed the folder of the shell."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$0" -m keyrotor status', sys.executable],
-        check=False,
-        cwd=lab.project,
-        env=keyrotor_env(lab),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = in_shell(lab, 'mkdir gone && cd gone && rmdir ../gone && exec "$0" -m keyrotor status')
     assert done.returncode == 2
     assert "the current folder is gone" in done.stderr
 

@@ -32,7 +32,7 @@ def lineage(runs: Iterable[Run], source: Source, fingerprint_key: str) -> Lineag
     """From the runs on record, oldest first. Only fingerprints of one key can be compared."""
     told = _Told()
     for run in runs:
-        if (run.plan.source.file, run.plan.source.key) != (source.file, source.key):
+        if not run.plan.source.is_of(source):
             continue
         if run.plan.fingerprint_key != fingerprint_key:
             told.is_partial = told.is_partial or run.outcome is not None

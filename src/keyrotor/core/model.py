@@ -99,6 +99,10 @@ class Source:
     identity: str  # where the age identity is; "" leaves it to sops
     project: str  # the folder that relative paths start from, and where sops runs
 
+    def is_of(self, other: Source) -> bool:
+        """Whether it is the same key of the same file, whatever opens it."""
+        return (self.file, self.key) == (other.file, other.key)
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:

@@ -42,7 +42,7 @@ class Recorded:
 
     def of(self, source: Source) -> tuple[Past, ...]:
         """The runs of this key, oldest first."""
-        return tuple(past for past in self.runs if _name(past.run.plan.source) == _name(source))
+        return tuple(past for past in self.runs if past.run.plan.source.is_of(source))
 
     def owed(self, source: Source) -> tuple[Past, ...]:
         """The runs of this encrypted file, whichever key, that were not finished."""
@@ -56,7 +56,3 @@ class Recorded:
     def last_rotation(self, source: Source) -> Past | None:
         """The run from which the key's age is reckoned."""
         return next((past for past in reversed(self.of(source)) if past.closed and past.run.has_rotated), None)
-
-
-def _name(source: Source) -> tuple[str, str]:
-    return source.file, source.key

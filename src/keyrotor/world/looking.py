@@ -105,8 +105,7 @@ def _standing(
     @cache
     def built() -> tuple[Mapping[str, Place], Pair]:
         ciphertext, values = opened(book.source)
-        siblings = {key: secret for key, secret in values.items() if key != book.source.key}
-        pair = Pair(values[book.source.key], Secret(generate.bogus_key()), siblings)
+        pair = Pair.read(values, book.source.key, Secret(generate.bogus_key()))
         return parts.places(rows, book.source, {Value.OLD: ciphertext}, parts.state), pair
 
     for row in rows:

@@ -102,11 +102,6 @@ def env_files(rows: Sequence[Row]) -> list[Path]:
     return [Path(row.options["path"]) for row in rows if row.kind == "env-file"]
 
 
-def _load_looks() -> None:
-    """Import what an audit looks with (20 ms)."""
-    from keyrotor.looks import encrypted_file, gateway, holders, holding_files, host, record, unit, value  # noqa: F401
-
-
 def state_folder(env: Mapping[str, str]) -> Path:
     """Where the record lives. Raises UsageError where nothing tells."""
     if stated := env.get("KEYROTOR_STATE_DIR"):
