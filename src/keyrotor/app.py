@@ -10,17 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from keyrotor import playbook, preflight, runs, shelf
-from keyrotor.core import due, machine
+from keyrotor.core import due
 from keyrotor.core.machine import Run
-from keyrotor.core.model import Outcome, Plan, Playbook, Value
+from keyrotor.core.model import Outcome, Playbook, Value
 from keyrotor.core.report import Report
-from keyrotor.errors import Exit, KeyrotorError, RefusedError
+from keyrotor.errors import Exit, RefusedError
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
-from keyrotor.session import drive, locked, new_run_id, report_of, want_nothing_owed, what_to_commit
+from keyrotor.session import begin, drive, locked, report_of, want_nothing_owed, what_to_commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,33 +80,14 @@ def _open(
     world: World, journal: Journal, book: Playbook, ready: preflight.Ready, wish: Wish
 ) -> tuple[Run, Mapping[str, Place], Pair]:
     """Choose the new value; make `before`, `after` and `opened` durable, in this order."""
-    run_id = new_run_id(world, journal)
-    folder = journal.folder(run_id)
     new, public = (wish.value, "") if wish.value is not None else world.generate(book)
     pair = replace(ready.pair, new=new)
-    fingerprint_key, fingerprint = world.fingerprinter()
-    try:
-        prepared = world.prepare(book.source, ready.ciphertext, pair, folder)
-    except KeyrotorError:
-        journal.discard(run_id)
-        raise
-    opened = machine.Opened(
-        Plan(
-            run=run_id,
-            playbook=book.name,
-            source=book.source,
-            rows=ready.rows,
-            fingerprints={value: fingerprint(pair[value]) for value in Value},
-            fingerprint_key=fingerprint_key,
-            ciphertexts={value: world.digest(data) for value, data in prepared.items()},
-            skipped=ready.skipped,
-            reason=wish.reason,
-            public=public,
-            keep=book.keep,
-        )
-    )
-    journal.append(run_id, opened, world.now())
-    return machine.fold([opened]), world.places(ready.rows, book.source, prepared, folder), pair
+    more: dict[str, Any] = {"skipped": ready.skipped, "reason": wish.reason, "public": public}
+
+    def prepare(folder: Path) -> Mapping[Value, bytes]:
+        return world.prepare(book.source, ready.ciphertext, pair, folder)
+
+    return *begin(world, journal, book, ready.rows, pair, prepare, **more), pair
 
 
 def _last_rotated(world: World, book: Playbook) -> datetime | None:

@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from keyrotor import drift, playbook, shelf
-from keyrotor.core import machine, plan
+from keyrotor.core import plan
 from keyrotor.core.lineage import Lineage, lineage
 from keyrotor.core.machine import Run
-from keyrotor.core.model import Act, Holds, Outcome, Plan, Playbook, Purpose, Value
+from keyrotor.core.model import Act, Holds, Outcome, Playbook, Purpose, Value
 from keyrotor.core.report import Report
 from keyrotor.drift import Drift, Spot
-from keyrotor.errors import Exit, KeyrotorError, RefusedError
+from keyrotor.errors import Exit, RefusedError
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, World
 from keyrotor.preflight import told_as_refusal
 from keyrotor.secret import Pair
-from keyrotor.session import drive, locked, new_run_id, report_of, want_nothing_owed
+from keyrotor.session import begin, drive, locked, report_of, want_nothing_owed
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,33 +129,12 @@ def _recorded(world: World, book: Playbook, ciphertext: bytes) -> tuple[Lineage,
 def _open(world: World, journal: Journal, found: Found, reason: str) -> tuple[Run, Mapping[str, Place]]:
     """Make `after` and `opened` durable, in this order."""
     book, seen = found.book, found.drift
-    run_id = new_run_id(world, journal)
-    folder = journal.folder(run_id)
-    fingerprint_key, fingerprint = world.fingerprinter()
-    try:
-        prepared = world.keep(book.source, found.ciphertext, seen.pair, folder, has_old=seen.has_old)
-    except KeyrotorError:
-        journal.discard(run_id)
-        raise
-    marks = {Value.OLD: fingerprint(seen.pair.old) if seen.has_old else "", Value.NEW: fingerprint(seen.pair.new)}
-    opened = machine.Opened(
-        Plan(
-            run=run_id,
-            playbook=book.name,
-            source=book.source,
-            rows=seen.rows,
-            fingerprints=marks,
-            fingerprint_key=fingerprint_key,
-            ciphertexts={value: world.digest(data) for value, data in prepared.items()},
-            skipped=seen.skipped,
-            reason=reason,
-            keep=book.keep,
-            purpose=Purpose.REPAIR,
-            stale=tuple(fingerprint(secret) for secret in seen.pair.stale),
-        )
-    )
-    journal.append(run_id, opened, world.now())
-    return machine.fold([opened]), world.places(seen.rows, book.source, prepared, folder)
+    more: dict[str, Any] = {"skipped": seen.skipped, "reason": reason, "purpose": Purpose.REPAIR}
+
+    def prepare(folder: Path) -> Mapping[Value, bytes]:
+        return world.keep(book.source, found.ciphertext, seen.pair, folder, has_old=seen.has_old)
+
+    return begin(world, journal, book, seen.rows, seen.pair, prepare, has_old=seen.has_old, **more)
 
 
 def _notes(found: Found) -> tuple[str, ...]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from keyrotor import lock
 from keyrotor.core import machine, report
 from keyrotor.core.machine import Event, Phase, Run
-from keyrotor.core.model import Value
+from keyrotor.core.model import Plan, Playbook, Row, Value
 from keyrotor.core.report import Report
 from keyrotor.engine import Ending, Engine
 from keyrotor.errors import BusyError, InterruptedRun, KeyrotorError, OwedError, PlaceError, UsageError, internal
@@ -80,9 +81,45 @@ def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place],
         return Engine(run, places, pair, record, world.stop).drive()
 
 
-def new_run_id(world: World, journal: Journal) -> str:
-    """One that no run on record has, nor one that is being opened."""
-    return next(fresh for fresh in iter(world.run_id, "") if not journal.knows(fresh))
+def begin(
+    world: World,
+    journal: Journal,
+    book: Playbook,
+    rows: tuple[Row, ...],
+    pair: Pair,
+    prepare: Callable[[Path], Mapping[Value, bytes]],
+    *,
+    has_old: bool = True,
+    **more: Any,
+) -> tuple[Run, Mapping[str, Place]]:
+    """Make what `prepare` puts into the run's folder durable, then `opened`, in this order; the run and its places.
+
+    `more` is what else the plan keeps. Raises KeyrotorError; then nothing is owed.
+    """
+    run_id = next(fresh for fresh in iter(world.run_id, "") if not journal.knows(fresh))
+    folder = journal.folder(run_id)
+    fingerprint_key, fingerprint = world.fingerprinter()
+    try:
+        prepared = prepare(folder)
+    except KeyrotorError:
+        journal.discard(run_id)
+        raise
+    opened = machine.Opened(
+        Plan(
+            run=run_id,
+            playbook=book.name,
+            source=book.source,
+            rows=rows,
+            fingerprints={Value.OLD: fingerprint(pair.old) if has_old else "", Value.NEW: fingerprint(pair.new)},
+            fingerprint_key=fingerprint_key,
+            ciphertexts={value: world.digest(data) for value, data in prepared.items()},
+            stale=tuple(fingerprint(secret) for secret in pair.stale),
+            keep=book.keep,
+            **more,
+        )
+    )
+    journal.append(run_id, opened, world.now())
+    return machine.fold([opened]), world.places(rows, book.source, prepared, folder)
 
 
 def what_to_commit(repository: Repository, ending: Ending, file: Path, commit: bool) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from keyrotor.boundary.http import Answer
 from keyrotor.boundary.plaintext import is_blank
 from keyrotor.boundary.proc import Listener
 from keyrotor.boundary.unit_text import Unit
+from keyrotor.secret import Pair
 
 
 class Verdict(StrEnum):
@@ -81,3 +82,12 @@ def runs_with(unit: Unit | None, variable: str) -> bool | None:
     except OSError:
         return None
     return found is not None and not is_blank(found)
+
+
+def has_salt(pair: Pair | None, unit: Unit | None) -> bool | None:
+    """The running gateway decides: a salt that it was not started with has encrypted nothing; else the encrypted
+    file does. None: neither is known."""
+    if (runs := runs_with(unit, "LITELLM_SALT_KEY")) is not None or pair is None:
+        return runs
+    salt = pair.siblings.get("LITELLM_SALT_KEY")
+    return salt is not None and not is_blank(salt)

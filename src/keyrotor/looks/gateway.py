@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from keyrotor.boundary import files, litellm_process, proc
 from keyrotor.boundary.generate import bogus_key
 from keyrotor.boundary.http import Answer, Http
-from keyrotor.boundary.litellm_api import Verdict, models, port, runs_with, stranger, verdict
-from keyrotor.boundary.plaintext import is_blank, unseal
+from keyrotor.boundary.litellm_api import Verdict, has_salt, models, port, runs_with, stranger, verdict
+from keyrotor.boundary.plaintext import unseal
 from keyrotor.boundary.proc import Listener
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.boundary.unit_text import Unit
@@ -68,18 +68,11 @@ class Gateway:
             yield found("gateway-config", place, reason=reason, path=self.config)
         if not has_database:
             return
-        if self._has_salt(seen, unit) is False:
+        if has_salt(seen.pair, unit) is False:
             yield found("salt-missing", seen.book.source.file)
         for row, label in self.clients.items():
             if seen.holds.get(row) in (Holds.OLD, Holds.BOTH):
                 yield found("master-key-in-client", label, url=self.url)
-
-    def _has_salt(self, seen: Seen, unit: Unit | None) -> bool | None:
-        """The running gateway decides: a salt that it was not started with has encrypted nothing; None: not known."""
-        if (runs := runs_with(unit, "LITELLM_SALT_KEY")) is not None or seen.pair is None:
-            return runs
-        salt = seen.pair.siblings.get("LITELLM_SALT_KEY")
-        return salt is not None and not is_blank(salt)
 
     # -- where it stands
 

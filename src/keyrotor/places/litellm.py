@@ -9,9 +9,9 @@ from pathlib import Path
 from keyrotor.boundary import files, proc
 from keyrotor.boundary.generate import bogus_key
 from keyrotor.boundary.http import Answer, Http, poll
-from keyrotor.boundary.litellm_api import Verdict, models, runs_with, stranger, verdict
+from keyrotor.boundary.litellm_api import Verdict, has_salt, models, runs_with, stranger, verdict
 from keyrotor.boundary.litellm_process import included
-from keyrotor.boundary.plaintext import is_blank, unseal
+from keyrotor.boundary.plaintext import unseal
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.boundary.unit_text import Unit
 from keyrotor.core.model import Act, Holds, Value
@@ -137,15 +137,8 @@ class Litellm:
                 why = str(error)
                 return [why if str(self.config) in why else f"cannot read {self.config}: {why}"]
         has_database = any(runs_with(unit, name) for name in gateway_config.DATABASE_VARIABLES)
-        found = config.refusals(self.variable, has_database=has_database, has_salt=self._has_salt(pair, unit))
+        found = config.refusals(self.variable, has_database=has_database, has_salt=bool(has_salt(pair, unit)))
         return [f"cannot rotate with {self.config or self.url}: {why}" for why in found]
-
-    def _has_salt(self, pair: Pair, unit: Unit | None) -> bool:
-        """The running gateway decides: a salt that it was not started with has encrypted nothing."""
-        if (runs := runs_with(unit, "LITELLM_SALT_KEY")) is not None:
-            return runs
-        salt = pair.siblings.get("LITELLM_SALT_KEY")
-        return salt is not None and not is_blank(salt)
 
     def _unit_refusals(self, unit: Unit | None) -> list[str]:
         if unit is None:
