@@ -1,5 +1,6 @@
 """`keyrotor rotate` beside a plain shell script that does the same (`bench/rotate.sh`), on one lab, in one run; and
-`keyrotor audit` beside what it cannot do without: one `sops decrypt` and three questions to the gateway.
+`keyrotor audit` beside what it cannot do without: one `sops decrypt` and three questions to the gateway; and
+`keyrotor exec` beside `sops exec-env`.
 
     KEYROTOR_LITELLM=… .venv/bin/python tests/bench.py [--pairs 11] [--gateway litellm|embedded] [--json FILE]
 
@@ -39,6 +40,7 @@ STARTS = 31  # interleaved starts of `keyrotor --version` and of bare click
 NO_START_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n"  # rotations of the embedded gateway follow each other at once
 
 WALL, OUTAGE, START, MEMORY = 0.6, 0.15, 1.5, 70.0  # the goals: seconds, seconds, times, MB
+EXEC = 0.08  # the goal of `exec` over `sops exec-env`: seconds
 AUDIT, MANY = 0.3, 1.5  # the goals of an audit, and of one with as many clients: seconds
 CLIENTS = 1000
 
@@ -228,6 +230,25 @@ def starts() -> dict[str, list[float]]:
     return samples
 
 
+def execs() -> dict[str, list[float]]:
+    """How long `keyrotor exec -- true` and `sops exec-env FILE true` take, by turns, on the files of a lab."""
+    with tempfile.TemporaryDirectory(prefix="keyrotor-bench-") as folder:
+        lab = build(Path(folder) / "lab")
+        env = {**lab.environment(), "SOPS_DISABLE_VERSION_CHECK": "1"}
+        contestants = {
+            "keyrotor": [str(KEYROTOR), "exec", "--", "true"],
+            "sops": [lab.sops, "exec-env", str(lab.secret_file), "true"],
+        }
+        samples: dict[str, list[float]] = {name: [] for name in contestants}
+        for turn in range(STARTS + 1):
+            for name, argv in contestants.items():
+                began = time.perf_counter()
+                subprocess.run(argv, check=True, cwd=lab.project, env=env)
+                if turn:
+                    samples[name].append(time.perf_counter() - began)
+    return samples
+
+
 def spread(values: Sequence[float], form: str) -> str:
     """The median, and between which values half of them lie."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
@@ -245,12 +266,16 @@ def row(name: str, beside: Sequence[Sequence[float]], goal: str, is_met: Judge) 
 
 
 def table(
-    samples: dict[str, list[Sample]], started: dict[str, list[float]], audited: dict[str, list[float]]
+    samples: dict[str, list[Sample]],
+    started: dict[str, list[float]],
+    executed: dict[str, list[float]],
+    audited: dict[str, list[float]],
 ) -> list[str]:
     """Markdown: seconds as median (quartiles), and whether each goal is met."""
     walls = [[sample.wall for sample in samples[name]] for name in ("keyrotor", "script")]
     outages = [[sample.outage for sample in samples[name]] for name in ("keyrotor", "script")]
     bare = [started[name] for name in ("keyrotor", "click")]
+    handed = [executed[name] for name in ("keyrotor", "sops")]
     memory = [sample.memory for sample in samples["keyrotor"]]
     judged = "ok" if max(memory) <= MEMORY else "**missed**"
     alone, one, many = (audited[name] for name in ("alone", "audit", "many"))
@@ -261,6 +286,7 @@ def table(
         row("rotate: wall time, s", walls, f"at most +{WALL} s", lambda more, _: more <= WALL),
         row("rotate: no 200 for a client, s", outages, f"at most +{OUTAGE} s", lambda more, _: more <= OUTAGE),
         row("`--version`, `import click`, s", bare, f"at most {START} times", lambda _, times: times <= START),
+        row("`exec -- true`, `sops exec-env`, s", handed, f"at most +{EXEC} s", lambda more, _: more <= EXEC),
         row(
             "audit, a decrypt and three questions, s",
             [one, alone],
@@ -283,7 +309,7 @@ def main() -> None:
     if asked.gateway == "litellm" and "KEYROTOR_LITELLM" not in os.environ:
         parser.error("KEYROTOR_LITELLM must name the litellm program")
     load = [os.getloadavg()[0]]
-    started = starts()
+    started, executed = starts(), execs()
     samples, audited = rotations(asked.gateway, asked.pairs)
     load.append(os.getloadavg()[0])
     print(
@@ -291,10 +317,17 @@ def main() -> None:
         f"{STARTS} starts · {os.cpu_count()} cores · load average {load[0]:.2f} before, {load[1]:.2f} after · "
         "median (quartiles)\n"
     )
-    print("\n".join(table(samples, started, audited)))
+    print("\n".join(table(samples, started, executed, audited)))
     if asked.json:
         rotated = {name: [asdict(sample) for sample in found] for name, found in samples.items()}
-        found = {"gateway": asked.gateway, "load": load, "rotate": rotated, "start": started, "audit": audited}
+        found = {
+            "gateway": asked.gateway,
+            "load": load,
+            "rotate": rotated,
+            "start": started,
+            "exec": executed,
+            "audit": audited,
+        }
         asked.json.write_text(json.dumps(found, indent=2) + "\n")
 
 

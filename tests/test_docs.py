@@ -21,12 +21,13 @@ import click
 import msgspec
 import pytest
 
-from keyrotor import chronicle, cli, console, journal, outlook, playbook, verdicts
+from keyrotor import bootstrap, chronicle, cli, console, journal, materialise, outlook, playbook, service, verdicts
 from keyrotor.boundary.generate import Recipe
 from keyrotor.cli import doctor
-from keyrotor.core import checkup, machine, model, report
+from keyrotor.core import checkup, founding, machine, model, report
 from keyrotor.core.due import seconds
 from keyrotor.core.machine import EVENTS, TRANSITIONS, Phase
+from keyrotor.core.materialised import Compared
 from keyrotor.errors import Exit
 
 ROOT = Path(__file__).parents[1]
@@ -224,6 +225,12 @@ def test_every_outcome_is_in_the_tables() -> None:
         ("## `doctor`", checkup.as_json),
         ("## `doctor`", doctor),
         ("## `healthcheck`", checkup.as_json),
+        ("## `env`", materialise.Materialised.as_json),
+        ("## `env`", Compared.as_json),
+        ("## `service install`, `service remove`", service.Told.as_json),
+        ("## `service status`", checkup.as_json),
+        ("## `bootstrap`", bootstrap.Founded.as_json),
+        ("## `bootstrap`", founding.Thing.as_json),
     ],
 )
 def test_every_json_key_is_in_its_section(heading: str, of: Callable[..., Any]) -> None:

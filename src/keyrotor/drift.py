@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from keyrotor.core import plan
-from keyrotor.core.lineage import Lineage
-from keyrotor.core.model import Act, Holds, Row, Source, Value
+from keyrotor.core.lineage import Lineage, lineage
+from keyrotor.core.model import Act, Holds, Outcome, Row, Source, Value
 from keyrotor.errors import RefusedError
+from keyrotor.journal import Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
 
@@ -146,31 +147,52 @@ def former_by(world: World, known: Lineage, present: Secret) -> Callable[[Secret
     return former
 
 
+def recorded(world: World, source: Source, ciphertext: bytes) -> tuple[Lineage, bool | None]:
+    """What the record knows of the key's values; and whether the encrypted file is byte for byte as the last run left
+    it, which needs no fingerprint to be told. None: no run is on record."""
+    with Journal.peek(world.state) as journal:
+        runs = [account.run for account in journal.accounts()]
+    mine = [run for run in runs if run.plan.source.is_of(source)]
+    if not mine:
+        return Lineage(), None
+    prints = world.known_fingerprinter()
+    left = mine[-1].plan.ciphertexts.get(mine[-1].goal) if mine[-1].outcome is not Outcome.ABANDONED else None
+    return lineage(mine, source, prints[0] if prints else ""), left == world.digest(ciphertext)
+
+
 def want_present(
-    world: World, source: Source, present: Secret, known: Lineage, accepted: str, name: str, *, is_left: bool | None
+    world: World,
+    source: Source,
+    present: Secret,
+    known: Lineage,
+    accepted: str,
+    name: str,
+    *,
+    is_left: bool | None,
+    verb: str = "repair",
 ) -> None:
     """Raises RefusedError where the encrypted file holds a former value, or might, unless it was accepted by name.
 
     A stale checkout or an editor that was left open brings a dead, perhaps leaked key back; what an incident has
     replaced may never come back. `is_left`: whether the file is byte for byte as the last run left it; None if no
-    run is on record.
+    run is on record. `verb`: what is refused.
     """
-    if is_left and not accepted:
+    if is_left is not False and not accepted:
         return
     prints = world.known_fingerprinter()
     mark = prints[1](present) if prints else ""
     run = known.formers.get(mark, "") or known.doubtful.get(mark, "")
     if mark in known.leaked:
-        why = f"cannot repair: {source.file} holds a value of {source.key} ({mark}) that had leaked"
+        why = f"cannot {verb}: {source.file} holds a value of {source.key} ({mark}) that had leaked"
         raise RefusedError(f"{why}; run {run} had replaced it", hint=f"keyrotor rotate {name}")
     if (not mark or known.is_partial) and not run and mark != (known.present or None) and is_left is False:
-        _want_accepted(accepted, UNKNOWN, _cannot_tell(source), name)
+        _want_accepted(accepted, UNKNOWN, _cannot_tell(source), name, verb)
     elif run:
         told = f"{source.file} holds a former value of {source.key} ({mark}), which run {run} had replaced"
         if mark in known.doubtful:
             why = f"run {run} was abandoned, so it may be a former one"
             told = f"{source.file} holds a value of {source.key} ({mark}) of which little is known: {why}"
-        _want_accepted(accepted.rpartition("…")[2], mark.rpartition("…")[2], told, name)
+        _want_accepted(accepted.rpartition("…")[2], mark.rpartition("…")[2], told, name, verb)
     elif accepted:
         why = f"cannot accept {accepted}: the present {source.key} is {mark or 'not on record'}, no former value"
         raise RefusedError(why, hint=f"keyrotor repair {name}")
@@ -183,10 +205,10 @@ def _cannot_tell(source: Source) -> str:
     )
 
 
-def _want_accepted(accepted: str, wanted: str, told: str, name: str) -> None:
+def _want_accepted(accepted: str, wanted: str, told: str, name: str, verb: str) -> None:
     if accepted != wanted:
         hint = f"bring the present file back (git log -p), or: keyrotor repair {name} --accept-former {wanted}"
-        raise RefusedError(f"cannot repair: {told}", hint=hint)
+        raise RefusedError(f"cannot {verb}: {told}", hint=hint)
 
 
 def _as_repaired(row: Row) -> Row:

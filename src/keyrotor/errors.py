@@ -25,6 +25,8 @@ class Exit(IntEnum):
     INTERRUPTED = 22
     OLD_ALIVE = 23
     BUSY = 30
+    NOT_RUNNABLE = 126  # of `exec` only, as `env` has it
+    NOT_FOUND = 127  # likewise
 
 
 class KeyrotorError(Exception):
@@ -57,6 +59,18 @@ class RefusedError(KeyrotorError):
     exit = Exit.REFUSED
 
 
+class NotRunnableError(KeyrotorError):
+    """The program that was to take our place cannot be run."""
+
+    exit = Exit.NOT_RUNNABLE
+
+
+class NotFoundError(KeyrotorError):
+    """The program that was to take our place is nowhere."""
+
+    exit = Exit.NOT_FOUND
+
+
 class BusyError(KeyrotorError):
     """Another run holds the lock of this secret file."""
 
@@ -74,6 +88,12 @@ class OwedError(KeyrotorError):
             other = f"keyrotor abandon {run} --reason …  (leaves it as it is)"
         super().__init__(message, hint=f"keyrotor resume {run}  (goes on)   or   {other}")
         self.run = run
+
+
+class StuckError(KeyrotorError):
+    """Neither as it was nor as it should be; a person is needed."""
+
+    exit = Exit.STUCK
 
 
 class PlaceError(KeyrotorError):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +11,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from keyrotor import shelf
+from keyrotor import source
 from keyrotor.boundary.generate import KINDS as GENERATE_KINDS
 from keyrotor.boundary.generate import Recipe
 from keyrotor.core import due, plan
-from keyrotor.core.model import NEVER, Declared, Playbook, Source
-from keyrotor.errors import PlaybookError
+from keyrotor.core.model import Declared, Playbook
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,16 +108,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 def load(path: Path, env: Mapping[str, str]) -> Playbook:
     """The playbook in this file, checked as far as it can be without looking at the world."""
-    try:
-        table = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise PlaybookError(f"cannot read playbook {path}: {(error.strerror or '').lower()}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlaybookError(f"cannot read playbook {path}: {error}") from None
-    return _Reader(path, env).playbook(table)
+    return _Reader(path, env).playbook(source.table(path))
 
 
-def _is_address(url: str) -> bool:
+def is_address(url: str) -> bool:
+    """Whether a gateway can be at this address: http or https, a host, no /v1, no password."""
     try:
         parts = urlsplit(url)
         is_bare = not parts.path.rstrip("/").endswith("/v1")
@@ -130,13 +122,11 @@ def _is_address(url: str) -> bool:
         return False
 
 
-class _Reader:
-    """One file being read; knows what to call itself in an error."""
+class _Reader(source.Reader):
+    """One file being read."""
 
     def __init__(self, path: Path, env: Mapping[str, str]) -> None:
-        self._path = path
-        self._env = env
-        self._project = shelf.project_of(path.parent) or path.parent
+        super().__init__(path, env)
         self._secret_file = ""  # as it is written
 
     def playbook(self, table: dict[str, Any]) -> Playbook:
@@ -144,19 +134,16 @@ class _Reader:
         secret = self._convert(document.secret, Secret, "[secret]")
         self._secret_file = secret.file
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", document.name):
-            raise self._error(f"name: {document.name!r}: it is typed in commands; use letters, digits, `.`, `_`, `-`")
-        if secret.key in NEVER:
-            raise self._error(f"[secret] key: {secret.key} cannot be rotated: {NEVER[secret.key]}")
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", secret.key):
-            raise self._error("[secret] key: not the name of a variable")
+            raise self.error(f"name: {document.name!r}: it is typed in commands; use letters, digits, `.`, `_`, `-`")
+        read = self.source(secret.file, secret.key, secret.identity)
         if not due.is_every(document.every):
-            raise self._error(f"every: cannot read {document.every!r}; allowed: {due.ALLOWED}")
+            raise self.error(f"every: cannot read {document.every!r}; allowed: {due.ALLOWED}")
         self._choose("generate", secret.generate, "[secret] generate")
         self._want_strong(self._convert(secret.generate, Recipe, "[secret] generate"))
         playbook = Playbook(
             name=document.name,
             path=str(self._path),
-            source=self._source(secret),
+            source=read,
             every=document.every,
             keep=self._seconds(document.keep, "keep"),
             generate=secret.generate,
@@ -170,20 +157,13 @@ class _Reader:
         bounds = {"bytes": (16, 256), "bits": (2048, 16384), "days": (1, 3650)}
         for key, (least, most) in bounds.items():
             if not least <= getattr(recipe, key) <= most:
-                raise self._error(f"[secret] generate: {key}: allowed are {least} to {most}")
+                raise self.error(f"[secret] generate: {key}: allowed are {least} to {most}")
         if not re.fullmatch(r"[A-Za-z0-9_-]*", recipe.prefix):
-            raise self._error("[secret] generate: prefix: only A-Z a-z 0-9 _ - (no format has to quote those)")
-
-    def _source(self, secret: Secret) -> Source:
-        file = os.path.realpath(self._absolute(secret.file, "[secret] file"))
-        identity = secret.identity
-        if identity and not identity.startswith("keyring"):
-            identity = self._absolute(identity, "[secret] identity")
-        return Source(file=file, key=secret.key, identity=identity, project=str(self._project))
+            raise self.error("[secret] generate: prefix: only A-Z a-z 0-9 _ - (no format has to quote those)")
 
     def _places(self, tables: Sequence[dict[str, Any]]) -> tuple[Declared, ...]:
         if not tables:
-            raise self._error("it has no [[place]]")
+            raise self.error("it has no [[place]]")
         counts: Counter[str] = Counter()
         return tuple(self._place(at, table, counts) for at, table in enumerate(tables, 1))
 
@@ -191,7 +171,7 @@ class _Reader:
         kind = table.get("kind")
         if not isinstance(kind, str) or kind not in PLACES:
             said = "has no kind" if kind is None else f"unknown kind {kind!r}"
-            raise self._error(f"place {at}: {said}; allowed: {', '.join(PLACES)}")
+            raise self.error(f"place {at}: {said}; allowed: {', '.join(PLACES)}")
         where = f"place {at} ({kind})"
         self._choose(kind, table, where)
         place = self._convert(table, PLACES[kind], where)
@@ -200,12 +180,12 @@ class _Reader:
         options = msgspec.to_builtins(place)
         for key in PATHS:
             if options.get(key):
-                options[key] = self._absolute(options[key], f"{where}: {key}")
-        if "url" in options and not _is_address(options["url"]):
-            raise self._error(f"{where}: url: not an address; write it as http://127.0.0.1:4000, without /v1")
+                options[key] = self.absolute(options[key], f"{where}: {key}")
+        if "url" in options and not is_address(options["url"]):
+            raise self.error(f"{where}: url: not an address; write it as http://127.0.0.1:4000, without /v1")
         for key in ("put", "holds"):
             if key in options and key in table and not options[key]:
-                raise self._error(f"{where}: {key}: an empty command")
+                raise self.error(f"{where}: {key}: an empty command")
         return Declared(
             id=place.id or numbered,
             kind=kind,
@@ -220,36 +200,22 @@ class _Reader:
         unknown = sorted(set(table) - set(fields))
         if unknown:
             allowed = ", ".join(fields)
-            raise self._error(f"{where}{': ' if where else ''}unknown key {unknown[0]!r}; allowed: {allowed}")
+            raise self.error(f"{where}{': ' if where else ''}unknown key {unknown[0]!r}; allowed: {allowed}")
         try:
             return msgspec.convert(table, to)
         except msgspec.ValidationError as error:
             said, _, at = str(error).replace("Object missing required field", "missing key").partition(" - at `$")
             key = at.strip("`.")
             parts = [where, key, said[0].lower() + said[1:]]
-            raise self._error(": ".join(part for part in parts if part)) from None
+            raise self.error(": ".join(part for part in parts if part)) from None
 
     def _choose(self, table_name: str, table: Mapping[str, Any], where: str) -> None:
         for (name, key), allowed in CHOICES.items():
             if name == table_name and key in table and table[key] not in allowed:
-                raise self._error(f"{where}: {key}: unknown {table[key]!r}; allowed: {', '.join(allowed)}")
+                raise self.error(f"{where}: {key}: unknown {table[key]!r}; allowed: {', '.join(allowed)}")
 
     def _seconds(self, text: str, where: str) -> float:
         found = due.seconds(text)
         if not found:
-            raise self._error(f"{where}: cannot read the duration {text!r}; write a number with s, m, h, d or w")
+            raise self.error(f"{where}: cannot read the duration {text!r}; write a number with s, m, h, d or w")
         return found
-
-    def _absolute(self, text: str, where: str) -> str:
-        def expanded(match: re.Match[str]) -> str:
-            if match[1] not in self._env:
-                raise self._error(f"{where}: the variable {match[1]} is not set")
-            return self._env[match[1]]
-
-        text = re.sub(r"\$\{(\w+)\}", expanded, text)
-        if text == "~" or text.startswith("~/"):
-            text = self._env.get("HOME", os.path.expanduser("~")) + text[1:]
-        return os.path.normpath(self._project / text)
-
-    def _error(self, why: str) -> PlaybookError:
-        return PlaybookError(f"cannot use {self._path}: {why}")

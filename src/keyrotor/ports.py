@@ -11,11 +11,14 @@ from typing import Protocol
 
 from keyrotor.core.checkup import Check, Examined, Line
 from keyrotor.core.findings import Finding
+from keyrotor.core.founding import Asked, Survey
 from keyrotor.core.lineage import Lineage
 from keyrotor.core.machine import Event, Run
+from keyrotor.core.materialised import Compared
 from keyrotor.core.model import Holds, Playbook, Row, Source, Value
 from keyrotor.core.preview import Change
 from keyrotor.core.recorded import Recorded
+from keyrotor.core.serving import Intent, Wish
 from keyrotor.secret import Pair, Secret
 
 
@@ -44,6 +47,19 @@ class Place(Protocol):
 
     def inputs(self) -> Sequence[Path]:
         """The files that `changes` is told from, there or not. Writes nothing. Raises PlaceError."""
+
+
+class Materialised(Protocol):
+    """An env file that is made from the encrypted file. `only` names the keys in question; all, if there are none."""
+
+    def compared(self, values: Mapping[str, Secret], only: Sequence[str] = ()) -> Compared:
+        """How it stands beside these values. Writes nothing. Raises PlaceError."""
+
+    def materialise(self, values: Mapping[str, Secret], only: Sequence[str] = ()) -> None:
+        """Make it hold them, durably, and read it again. Must be safe to call twice. Raises PlaceError."""
+
+    def values(self) -> dict[str, Secret]:
+        """Every value in it. Writes nothing. Raises PlaceError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +134,23 @@ class Repository(Protocol):
     def commit(self, message: str) -> None: ...
 
 
+class Service(Protocol):
+    """The gateway's unit, and the socket that holds its port. What is done was told by a look before."""
+
+    def to_install(self, *, replace: bool) -> Intent: ...
+    def install(self) -> None:
+        """Put both in place and start them. Safe after nothing, after half, and twice. Raises PlaceError."""
+
+    def undo(self) -> None:
+        """Make everything as the look before the install saw it. Raises PlaceError."""
+
+    def to_remove(self) -> Intent: ...
+    def remove(self) -> None:
+        """Take ours away and bring back what stood there. Safe after half. Raises PlaceError."""
+
+    def status(self) -> Sequence[Line]: ...
+
+
 class World(Protocol):
     """All that a use case needs of the world; `keyrotor.world` builds the real one."""
 
@@ -138,6 +171,13 @@ class World(Protocol):
 
     def hurry(self, seconds: float) -> None:
         """From now on children have so much time, all together."""
+
+    def survey(self, asked: Asked) -> Survey:
+        """A lab in the folder that was asked for, as it is and as it is to be. Writes nothing.
+        Raises RefusedError, PlaceError."""
+
+    def make_folder(self, folder: Path, mode: int = 0o700) -> None:
+        """The folder, with its parents; one that is there stays as it is. Raises PlaceError."""
 
     def read_secret(self, source: Source, *, to_set: bool = True) -> tuple[bytes, dict[str, Secret]]:
         """The live file's ciphertext, and every value in it; `to_set`: by a sops that could set one, too.
@@ -204,6 +244,15 @@ class World(Protocol):
     ) -> Mapping[str, Place]:
         """A place for each row. Raises PlaybookError for one that cannot be built."""
 
+    def env_files(self, book: Playbook) -> Sequence[Materialised]:
+        """Every env file of the playbook, in its order."""
+
+    def ciphertext(self, file: Path) -> bytes:
+        """The encrypted file as it is. Raises PlaceError."""
+
+    def is_older(self, path: str, than: str) -> bool:
+        """Whether the one file was last written before the other. Raises PlaceError."""
+
     def looks(self, book: Playbook, rows: Sequence[Row], places: Mapping[str, Place]) -> Sequence[Look]:
         """Everything that an audit of this playbook looks at."""
 
@@ -215,6 +264,9 @@ class World(Protocol):
 
     def checks(self, book: Playbook | None, rows: Sequence[Row]) -> Iterable[Check]:
         """Everything that a doctor looks at; without a playbook, what needs none."""
+
+    def service(self, book: Playbook, unit: Row, door: Row, env_files: Sequence[Row], wish: Wish | None) -> Service:
+        """The units of a playbook's gateway, as wished for, or (None) as installed. Raises RefusedError, PlaceError."""
 
     def variables(self) -> Mapping[str, str]:
         """The variables of our environment that matter to a rotation, without what may hold a key."""

@@ -13,7 +13,6 @@ from typing import Any
 
 from keyrotor import drift, playbook, shelf
 from keyrotor.core import plan
-from keyrotor.core.lineage import Lineage, lineage
 from keyrotor.core.machine import Run
 from keyrotor.core.model import Act, Holds, Outcome, Playbook, Purpose, Value
 from keyrotor.core.report import Report
@@ -101,7 +100,7 @@ def look(world: World, name: str | None, wish: Wish) -> Found:
 def _look(world: World, book: Playbook, wish: Wish) -> Found:
     source = book.source
     ciphertext, values = told_as_refusal(lambda: world.read_secret(source))
-    known, is_left = _recorded(world, book, ciphertext)
+    known, is_left = drift.recorded(world, source, ciphertext)
     present = Pair.read(values, source.key, world.decoy())
     drift.want_present(world, source, present.old, known, wish.accept_former, book.name, is_left=is_left)
     seen = drift.look(world, plan.rows(book), source, ciphertext, present, known)
@@ -110,20 +109,6 @@ def _look(world: World, book: Playbook, wish: Wish) -> Found:
         several = f"cannot repair {source.key}, for {len(reasons)} reasons:\n  " + "\n  ".join(reasons)
         raise RefusedError(several if len(reasons) > 1 else reasons[0], hint=f"keyrotor audit {book.name}")
     return Found(book, seen, ciphertext)
-
-
-def _recorded(world: World, book: Playbook, ciphertext: bytes) -> tuple[Lineage, bool | None]:
-    """What the record knows of the key's values; and whether the encrypted file is byte for byte as the last run left
-    it, which needs no fingerprint to be told. None: no run is on record."""
-    with Journal.peek(world.state) as journal:
-        runs = [account.run for account in journal.accounts()]
-    source = book.source
-    mine = [run for run in runs if run.plan.source.is_of(source)]
-    if not mine:
-        return Lineage(), None
-    prints = world.known_fingerprinter()
-    left = mine[-1].plan.ciphertexts.get(mine[-1].goal) if mine[-1].outcome is not Outcome.ABANDONED else None
-    return lineage(mine, source, prints[0] if prints else ""), left == world.digest(ciphertext)
 
 
 def _open(world: World, journal: Journal, found: Found, reason: str) -> tuple[Run, Mapping[str, Place]]:

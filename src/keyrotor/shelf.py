@@ -18,8 +18,9 @@ def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
             raise UsageError(f"cannot read playbook {name}: no such file")
         return path
     shelves = _shelves(folder, env)
-    known = [path for shelf in shelves for path in sorted(shelf.glob("*.toml"))]
-    found = _called(name, known) if name else known
+    every = [path for shelf in shelves for path in sorted(shelf.glob("*.toml"))]
+    known = [path for path in every if not is_incident(path)]
+    found = _called(name, every) if name else known
     if name and found:
         return found[0]
     if len(found) == 1:
@@ -39,7 +40,17 @@ def find_all(names: Sequence[str], folder: Path, env: Mapping[str, str]) -> list
     """These playbooks, each once; without names all of the project's, or the only one there is. Raises UsageError."""
     project = None if names else project_of(folder)
     found = sorted((project / "playbooks").glob("*.toml")) if project else []
+    found = [path for path in found if not is_incident(path)]
     return found or list(dict.fromkeys(find(name, folder, env) for name in (names or (None,))))
+
+
+def is_incident(path: Path) -> bool:
+    """Whether it says what is to be done when a key has leaked, and rotates nothing itself."""
+    try:
+        text = path.read_text()
+        return "incident" in text and "incident" in tomllib.loads(text)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return False
 
 
 def _shelves(folder: Path, env: Mapping[str, str]) -> list[Path]:

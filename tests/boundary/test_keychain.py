@@ -11,10 +11,11 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from keyrotor.boundary import keychain
+from keyrotor.boundary import keychain, plaintext
 from keyrotor.boundary.generate import new_key
 from keyrotor.boundary.keychain import fingerprint_key, identity
 from keyrotor.errors import PlaceError, PlaybookError, RefusedError
+from keyrotor.secret import Secret
 from places.contract import umask
 
 
@@ -145,3 +146,24 @@ def test_a_keyring_without_a_user_is_refused() -> None:
     """With how to write it."""
     with pytest.raises(PlaybookError, match="SERVICE/USER"):
         identity("keyring:only-a-service")
+
+
+def test_an_age_identity_is_kept_once_and_given_back(use: object) -> None:
+    """A second one never takes the place of the first: what is encrypted for that one could not be opened any more."""
+    use(Memory())
+    assert keychain.age_identity("keyring") is None
+    keychain.keep_age_identity("keyring", Secret(b"one\n"))
+    kept = keychain.age_identity("keyring")
+    assert kept is not None
+    assert plaintext.is_same(kept, b"one")
+    with pytest.raises(RefusedError, match="has an age identity already"):
+        keychain.keep_age_identity("keyring", Secret(b"two\n"))
+    assert keychain.age_identity("keyring:other/me") is None
+
+
+@pytest.mark.parametrize("backend", [Broken, Forgetful])
+def test_a_keyring_that_does_not_give_it_back_is_refused(use: object, backend: object) -> None:
+    """One that is locked is not empty, and one that keeps nothing is no keyring."""
+    use(backend())
+    with pytest.raises(RefusedError, match="keyring"):
+        keychain.keep_age_identity("keyring", Secret(b"one\n"))

@@ -165,9 +165,9 @@ class TestContractAbsent:
         assert "NO_SUCH" in why
 
     def test_a_value_that_readers_would_quote_is_refused_and_not_shown(self, absent: AbsentScene) -> None:
-        """A sibling with a space cannot be rendered for every reader; the message names the key alone."""
+        """A sibling with both kinds of quotes cannot be rendered for every reader; the message names the key alone."""
         absent.show(Holds.NEITHER)
-        pair = Pair(absent.pair.old, absent.pair.new, {SALT: Secret(b"a spaced value")})
+        pair = Pair(absent.pair.old, absent.pair.new, {SALT: Secret(b'it\'s a "spaced" value')})
         (why,) = absent.place.check(pair)
         assert SALT in why
         assert "spaced" not in why

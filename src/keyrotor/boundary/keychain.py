@@ -12,12 +12,15 @@ import sys
 from pathlib import Path
 
 from keyrotor.boundary import files
+from keyrotor.boundary.plaintext import is_same, unseal
 from keyrotor.boundary.sops import Identity
 from keyrotor.errors import PlaceError, PlaybookError, RefusedError
+from keyrotor.secret import Secret
 
 SERVICE = "keyrotor"
 _USER = "fingerprint-key"
 FILE = "fingerprint.key"
+_DIAGNOSE = "keyring diagnose"
 
 
 def fingerprint_key(state: Path, fresh: bytes) -> bytes:
@@ -56,17 +59,49 @@ def identity(source: str) -> Identity | None:
     """
     if not source:
         return None
-    kind, _, name = source.partition(":")
-    if kind != "keyring":
+    if source.partition(":")[0] != "keyring":
         if not files.exists(Path(source)):
             raise RefusedError(f"cannot read the age identity {source}: no such file")
         return Identity({"SOPS_AGE_KEY_FILE": source})
     # -P: sops runs it in the project's folder, and what lies there is not ours to import.
-    service, _, user = (name or f"{SERVICE}/age-identity").partition("/")
+    service, user = _entry(source)
     if not user:
         raise PlaybookError("cannot use [secret] identity: write it as keyring:SERVICE/USER")
     command = [sys.executable, "-P", "-m", "keyring", "get", service, user]
     return Identity({"SOPS_AGE_KEY_CMD": shlex.join(command)})
+
+
+def age_identity(source: str) -> Secret | None:
+    """What the keyring holds as the age identity of this source; None where it holds none. Raises RefusedError."""
+    import keyring
+
+    try:
+        stored = keyring.get_password(*_entry(source))
+    except Exception as error:  # noqa: BLE001  every backend fails in a way of its own
+        # Locked is not empty: what is there must not be taken for nothing, and replaced.
+        raise RefusedError(f"cannot read the keyring: {type(error).__name__}", hint=_DIAGNOSE) from None
+    return Secret(stored.encode()) if stored else None
+
+
+def keep_age_identity(source: str, identity: Secret) -> None:
+    """Put an age identity into the keyring, never over one, proven by reading it back. Raises RefusedError."""
+    import keyring
+
+    if age_identity(source) is not None:
+        raise RefusedError("cannot use the keyring: it has an age identity already", hint="keyrotor bootstrap")
+    with contextlib.suppress(Exception):
+        keyring.set_password(*_entry(source), unseal(identity).decode().strip())
+    kept = age_identity(source)
+    if kept is None or not is_same(kept, unseal(identity).strip()):
+        why = "none answers here, or it does not give back what it takes"
+        raise RefusedError(f"cannot use the keyring: {why}", hint=_DIAGNOSE)
+
+
+def _entry(source: str) -> tuple[str, str]:
+    """The service and the user under which it is kept."""
+    name = source.partition(":")[2]
+    service, _, user = (name or f"{SERVICE}/age-identity").partition("/")
+    return service, user
 
 
 def _key_in(path: Path) -> bytes:

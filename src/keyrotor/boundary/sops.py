@@ -10,16 +10,19 @@ Rules:
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from keyrotor.boundary.plaintext import seal_all, unseal
-from keyrotor.boundary.process import Done, Processes, environment
+from keyrotor.boundary.process import Done, environment
 from keyrotor.errors import PlaceError, RefusedError
-from keyrotor.secret import Secret
+
+if TYPE_CHECKING:
+    from keyrotor.secret import Secret
 
 OLDEST = (3, 11, 0)  # the first release whose `set` reads the value from stdin (2025-09-28)
 _TYPES = ("--input-type", "dotenv", "--output-type")
@@ -58,10 +61,25 @@ class Identity:
         return f"{command} > /dev/null  (the [secret] identity of the playbook: does the keyring give it?)"
 
 
+class Runner(Protocol):
+    """What runs sops: `Processes`, or `Quick`."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+        within: float = 60.0,
+    ) -> Done:
+        """Run to the end. Raises PlaceError."""
+
+
 class Sops:
     """One sops binary in one environment."""
 
-    def __init__(self, processes: Processes, env: Mapping[str, str], identity: Identity | None = None) -> None:
+    def __init__(self, processes: Runner, env: Mapping[str, str], identity: Identity | None = None) -> None:
         self._processes = processes
         self._program = env.get("KEYROTOR_SOPS") or "sops"
         self._env = environment(env, "GNUPGHOME", "SSH_AUTH_SOCK", prefixes=("SOPS_AGE_", "PYTHON_KEYRING_"))
@@ -93,6 +111,9 @@ class Sops:
         argv = [self._program, "decrypt", *_TYPES, "json", str(path)]
         done = self._processes.run(argv, env=self._env, cwd=cwd)
         self._want_done(done, "decrypt", called or path)
+
+        from keyrotor.boundary.plaintext import seal_all  # here, so that sops can be started before it is imported
+
         try:
             return seal_all(json.loads(done.out))
         except (ValueError, AttributeError):
@@ -100,6 +121,8 @@ class Sops:
 
     def set_value(self, copy: Path, key: str, secret: Secret, cwd: Path, called: Path | None = None) -> None:
         """Put the value under the key of this copy; the copy's other values keep their ciphertext."""
+        from keyrotor.boundary.plaintext import unseal
+
         argv = [self._program, "set", "--idempotent", *_TYPES, "dotenv", "--value-stdin"]
         done = self._processes.run(
             [*argv, str(copy), json.dumps([key])],
@@ -108,6 +131,27 @@ class Sops:
             stdin=json.dumps(unseal(secret).decode()).encode(),
         )
         self._want_done(done, "encrypt", called or copy)
+
+    def encrypt(self, values: Mapping[str, Secret], path: Path, project: Path) -> bytes:
+        """The ciphertext of a file with these values, by the rules of the project for this path, proven to open here.
+
+        Writes nothing. Raises PlaceError.
+        """
+        from keyrotor.boundary.plaintext import unseal
+
+        plain = json.dumps({key: unseal(secret).decode() for key, secret in values.items()}).encode()
+        named = ["--filename-override", os.path.relpath(path, project), "--input-type", "json"]
+        argv = [self._program, "encrypt", *named, "--output-type", "dotenv", "/dev/stdin"]
+        done = self._processes.run(argv, env=self._env, cwd=project, stdin=plain)
+        if done.code == 1:
+            raise PlaceError(f"cannot encrypt {path}: no rule of a .sops.yaml in {project} or above covers it")
+        self._want_done(done, "encrypt", path)
+        argv = [self._program, "decrypt", *_TYPES, "json", "/dev/stdin"]
+        again = self._processes.run(argv, env=self._env, cwd=project, stdin=done.out)
+        self._want_done(again, "decrypt", path)
+        if json.loads(again.out) != json.loads(plain):
+            raise PlaceError(f"cannot trust what sops wrote: {path} reads back differently")
+        return done.out
 
     def _want_done(self, done: Done, verb: str, path: Path) -> None:
         if done.code:

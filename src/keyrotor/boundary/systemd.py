@@ -10,13 +10,24 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keyrotor.boundary.plaintext import redacted
 from keyrotor.boundary.process import Processes, environment
-from keyrotor.boundary.unit_text import SHOWN, TIMER_SHOWN, Timer, Unit, parsed, parsed_timer
+from keyrotor.boundary.unit_text import (
+    MANAGED_SHOWN,
+    SHOWN,
+    TIMER_SHOWN,
+    Managed,
+    Timer,
+    Unit,
+    parsed,
+    parsed_managed,
+    parsed_timer,
+)
 from keyrotor.errors import PlaceError
 from keyrotor.secret import Pair
 
@@ -32,6 +43,7 @@ class Systemd:
         named = {**environment(env), "TZ": "UTC"}  # the zone that unit_text reads moments in
         self._env = with_runtime_dir(named) if scope == "user" else named
         self._scope = scope
+        self._unit_path = env.get("SYSTEMD_UNIT_PATH", "")
         self._seen: dict[str, tuple[float, Unit]] = {}
         self._expected: tuple[str, ...] = ()
         self._timers: dict[str, Timer] = {}
@@ -108,6 +120,41 @@ class Systemd:
         with contextlib.suppress(PlaceError):
             self._run(self.command("reset-failed", unit))
 
+    def managed(self, names: Sequence[str]) -> list[Managed]:
+        """These units as who installs or removes them sees them; one call. Raises PlaceError."""
+        blocks = self._shown(names, MANAGED_SHOWN)
+        return [parsed_managed(name, block) for name, block in zip(names, blocks, strict=False)]
+
+    def do(self, verb: str, *units: str, within: float = 30.0) -> None:
+        """One verb of systemctl's that changes something: `enable`, `daemon-reload`. Raises PlaceError."""
+        self._seen.clear()
+        self._run(self._command(verb, units), within)
+
+    def unit_folder(self) -> Path:
+        """Where units of this manager are installed: the user's own folder is for the manager to tell. Raises
+        PlaceError."""
+        if self._scope == "system":
+            stated = self._unit_path.split(":")[0]
+            return Path(stated or "/etc/systemd/system")
+        argv = ["systemctl", "--user", "--no-ask-password", "show", "--property=UnitPath", "--value", "--"]
+        # `user.control`, `transient` and `generator` come before it, and are not for people.
+        folders = shlex.split(self._run(argv).decode(errors="surrogateescape"))
+        found = next((folder for folder in folders if folder.endswith("/systemd/user")), "")
+        if not found:
+            raise PlaceError("cannot tell where units of the user are installed: systemd --user names no such folder")
+        return Path(found)
+
+    def verify(self, paths: Sequence[Path]) -> str:
+        """What systemd-analyze has to say against these unit files; "" if nothing. Raises PlaceError."""
+        argv = ["systemd-analyze", f"--{self._scope}", "--recursive-errors=no", "verify", *map(str, paths)]
+        done = self._processes.run(argv, env=self._env, within=30.0)
+        if done.code and b"recursive-errors" in done.err:  # systemd before 250 does not know it
+            done = self._processes.run([*argv[:2], *argv[3:]], env=self._env, within=30.0)
+        names = [path.name for path in paths]
+        lines = done.err.decode(errors="replace").splitlines()
+        ours = [line for line in lines if any(name in line for name in names)]
+        return "; ".join(ours or (lines[:1] if done.code else []))
+
     def last_words(self, unit: Unit, pair: Pair) -> str:
         """The unit's last lines without any value, as the end of a sentence; "" where nothing is kept."""
         lines = redacted(self.last_lines(unit), pair).decode(errors="replace").strip()
@@ -140,7 +187,7 @@ class Systemd:
                 else "systemctl --system status  (is systemd running here, and may we reach its bus?)",
             )
         verb = argv.index("--") - 1
-        raise PlaceError(f"cannot {argv[verb]} {' '.join(argv[verb + 2 :])}: {why}")
+        raise PlaceError(f"cannot {' '.join([argv[verb], *argv[verb + 2 :]])}: {why}")
 
 
 def timer_names(playbook: str) -> tuple[str, ...]:

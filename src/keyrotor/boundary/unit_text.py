@@ -24,6 +24,10 @@ TIMER_SHOWN = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "Unit", "LastTriggerUSec", "ActiveEnterTimestamp"),
     *("NextElapseUSecRealtime", "NextElapseUSecMonotonic"),
 )
+MANAGED_SHOWN = (
+    *("Id", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "FragmentPath", "DropInPaths"),
+    *("ActiveEnterTimestamp", "NeedDaemonReload"),
+)
 _SPAN = {"y": 31557600.0, "month": 2629800.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 _SPAN |= {"ms": 1e-3, "us": 1e-6}
 _FILE = re.compile(r"^EnvironmentFiles=(.*) \(ignore_errors=(yes|no)\)$", re.MULTILINE)
@@ -90,6 +94,26 @@ class Timer:
         return self.load not in ("", "not-found")
 
 
+@dataclass(frozen=True, slots=True)
+class Managed:
+    """A unit as who installs or removes it sees it."""
+
+    name: str
+    load: str
+    active: str
+    sub: str
+    result: str
+    enabled: str  # in the words of `systemctl is-enabled`; "" for a unit without a file
+    fragment: str
+    drop_ins: tuple[str, ...]
+    since: datetime | None
+    owes_reload: bool
+
+    @property
+    def is_enabled(self) -> bool:
+        return self.enabled in ("enabled", "enabled-runtime")
+
+
 def parsed(name: str, shown: str) -> Unit:
     """`systemctl show` output as a Unit."""
     said = _properties(shown)
@@ -127,6 +151,23 @@ def parsed_timer(name: str, shown: str) -> Timer:
         since=moment(said.get("ActiveEnterTimestamp", "")),
         next=moment(said.get("NextElapseUSecRealtime", "")),
         counts=said.get("NextElapseUSecMonotonic", "") not in ("", "0", "infinity"),
+    )
+
+
+def parsed_managed(name: str, shown: str) -> Managed:
+    """One block of `systemctl show` output as a Managed."""
+    said = _properties(shown)
+    return Managed(
+        name=name,
+        load=said.get("LoadState", ""),
+        active=said.get("ActiveState", ""),
+        sub=said.get("SubState", ""),
+        result=said.get("Result", ""),
+        enabled=said.get("UnitFileState", ""),
+        fragment=said.get("FragmentPath", ""),
+        drop_ins=tuple(shlex.split(said.get("DropInPaths", ""))),
+        since=moment(said.get("ActiveEnterTimestamp", "")),
+        owes_reload=said.get("NeedDaemonReload") == "yes",
     )
 
 

@@ -10,13 +10,17 @@ import click
 
 from keyrotor import __version__
 from keyrotor.cli.auditing import audit
+from keyrotor.cli.bootstrap import bootstrap
 from keyrotor.cli.demo import demo
 from keyrotor.cli.doctor import doctor
+from keyrotor.cli.env import env
+from keyrotor.cli.exec import exec_
 from keyrotor.cli.healthcheck import healthcheck
 from keyrotor.cli.planning import plan
 from keyrotor.cli.record import log, status
 from keyrotor.cli.repair import repair
 from keyrotor.cli.running import abandon, forget, resume, rollback, rotate
+from keyrotor.cli.service import service
 from keyrotor.cli.shell import Commands
 
 
@@ -31,5 +35,8 @@ def main() -> None:
     """
 
 
-for command in (rotate, plan, repair, resume, rollback, abandon, forget, status, log, audit, doctor, healthcheck, demo):
+for command in (
+    *(rotate, plan, repair, resume, rollback, abandon, forget, status, log),
+    *(audit, doctor, healthcheck, demo, bootstrap, service, env, exec_),
+):
     main.add_command(command)

@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from keyrotor.core.kept import NEVER as NEVER  # noqa: PLC0414  everybody but `exec` knows them by this module
+from keyrotor.core.kept import Source as Source  # noqa: PLC0414  as above
+
 ALREADY = "held it already"  # what a put says that had nothing to do
-
-
-# Keys that are never rotated, and never touched where they happen to hold the same value.
-NEVER: Mapping[str, str] = {
-    "LITELLM_SALT_KEY": "what LiteLLM has encrypted with it can never be read with another",
-}
 
 
 class Value(StrEnum):
@@ -88,20 +85,6 @@ class Outcome(StrEnum):
     OLD_ALIVE = "old-alive"
     BUSY = "busy"
     ABANDONED = "abandoned"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the secret is kept, and what opens it."""
-
-    file: str  # the encrypted file: absolute, links resolved
-    key: str
-    identity: str  # where the age identity is; "" leaves it to sops
-    project: str  # the folder that relative paths start from, and where sops runs
-
-    def is_of(self, other: Source) -> bool:
-        """Whether it is the same key of the same file, whatever opens it."""
-        return (self.file, self.key) == (other.file, other.key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ Rules of this module:
 2. A leaf is the value without quotes, inline comment and trailing blanks. Backslashes stay as they are
    written: what they mean depends on the reader, and a safe value has none.
 3. Every line is an assignment, a comment or blank. All else, as a conflict marker or a command, is refused.
-4. What `render` writes needs no quotes anywhere; a value that would is refused.
+4. What is written is bare where no reader needs quotes, else in single quotes, else in double ones, and only where
+   all four read back the very bytes (measured: tests/formats/test_dotenv_quoting.py). There is no escape in which
+   they agree, so a value that would need one is refused.
 """
 
 from __future__ import annotations
@@ -36,8 +38,20 @@ _QUOTED = re.compile(_DOUBLE + rb"|" + _SINGLE)
 _REST = re.compile(rb"[^\r\n]*+")
 
 _RENDERED_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# A leading = is legal for the four readers, but zsh looks for a command of that name.
-_RENDERED_VALUE = re.compile(rb"(?!=)[A-Za-z0-9_./:@%+,=-]*")
+# What each way to write a value may hold. A leading = is legal for the four readers, but zsh looks for a command of
+# that name. A newline: direnv reads line by line; a carriage return: python-dotenv makes it a newline.
+_PLAIN = {
+    "bare": re.compile(rb"(?!=)[A-Za-z0-9_./:@%+,=-]*"),
+    # python-dotenv replaces ${…} here too, makes one backslash of two, and takes one at the end for an escape.
+    "single": re.compile(rb"(?:[^'\\$\r\n\0]|\$(?!\{)|\\(?![\\]|\Z))*"),
+    "double": re.compile(rb"[^\"\\$`\r\n\0]*"),
+}
+_QUOTES = {"bare": b"", "single": b"'", "double": b'"'}
+_WHY_NOT = (
+    (re.compile(rb"\0"), "it holds a nul byte, which no variable can"),
+    (re.compile(rb"[\r\n]"), "it has more than one line, which direnv and python-dotenv read differently"),
+)
+_NO_QUOTES = "its quotes, backslashes or dollars are read differently by systemd, bash, direnv and python-dotenv"
 
 
 def read(data: bytes) -> tuple[Leaf, ...]:
@@ -59,14 +73,40 @@ def read(data: bytes) -> tuple[Leaf, ...]:
     return tuple(leaves)
 
 
+def values(data: bytes) -> dict[str, bytes]:
+    """The value of every variable, the last assignment's, as all four readers take it. Raises ValueError that names
+    one in which they differ, or FormatError."""
+    found: dict[str, bytes] = {}
+    for leaf in read(data):
+        if not is_plain(data, leaf):
+            raise ValueError(f"cannot tell what {leaf.key} is: it is not written in a way that all readers take alike")
+        found[leaf.key] = leaf.text
+    return found
+
+
+def is_plain(data: bytes, leaf: Leaf) -> bool:
+    """Whether all four readers take the leaf's text, as it is written there, for its value."""
+    return _PLAIN[_quoting(data, leaf)].fullmatch(leaf.text) is not None
+
+
+def written(name: str, value: bytes) -> bytes:
+    """The value as it is written behind `name=`. Raises ValueError where some reader would read another."""
+    text = value.decode(errors="replace")
+    if text.encode() != value or any(map(_is_noncharacter, text)):
+        raise ValueError(f"cannot render {name}: it is no text that systemd takes (UTF-8)")
+    for quoting, plain in _PLAIN.items():
+        if plain.fullmatch(value):
+            return _QUOTES[quoting] + value + _QUOTES[quoting]
+    why = next((why for pattern, why in _WHY_NOT if pattern.search(value)), _NO_QUOTES)
+    raise ValueError(f"cannot render {name}: {why}")
+
+
 def render(values: Mapping[str, bytes]) -> bytes:
     """A whole env file that systemd, bash, direnv and python-dotenv read back as these very values."""
-    for name, value in values.items():
+    for name in values:
         if not _RENDERED_NAME.fullmatch(name):
             raise ValueError(f"cannot render {name!r}: not the name of a variable")
-        if not _RENDERED_VALUE.fullmatch(value):
-            raise ValueError(f"cannot render {name}: the value would need quotes, and readers differ in those")
-    return b"".join(b"%b=%b\n" % (name.encode(), value) for name, value in values.items())
+    return b"".join(b"%b=%b\n" % (name.encode(), written(name, value)) for name, value in values.items())
 
 
 def with_line(data: bytes, name: str, value: bytes) -> bytes:
@@ -78,6 +118,28 @@ def with_line(data: bytes, name: str, value: bytes) -> bytes:
     if after[:-1] != before or (after[-1].key, after[-1].text) != (name, value):
         raise fault("a line cannot be added", data, len(data))
     return result
+
+
+def with_value(data: bytes, name: str, value: bytes) -> bytes:
+    """The file with another value, quotes and all, wherever this name is assigned; proven to differ in nothing else."""
+    before = read(data)
+    new, result = written(name, value), data
+    for leaf in reversed([leaf for leaf in before if leaf.key == name]):
+        quote = len(_QUOTES[_quoting(data, leaf)])
+        start, end = leaf.offsets[0] - quote, leaf.offsets[-1] + quote
+        # An empty value may stand right before a comment, which begins only after a blank.
+        gap = b" " if data[end : end + 1] == b"#" else b""
+        result = result[:start] + new + gap + result[end:]
+    expected = [(leaf.key, value if leaf.key == name else leaf.text) for leaf in before]
+    if [(leaf.key, leaf.text) for leaf in read(result)] != expected:
+        raise fault("a value cannot be replaced", data, 0)
+    return result
+
+
+def _quoting(data: bytes, leaf: Leaf) -> str:
+    """How the value is written; what stands right before a bare one is an equals sign, a blank or a tab."""
+    before = data[leaf.offsets[0] - 1 : leaf.offsets[0]]
+    return next((quoting for quoting, quote in _QUOTES.items() if quote == before), "bare")
 
 
 def _fault(data: bytes, at: int) -> FormatError:
@@ -94,3 +156,8 @@ def _fault(data: bytes, at: int) -> FormatError:
         return fault("text after the closing quote", data, quoted.end())
     rest = _REST.match(data, at)
     return fault("a backslash or carriage return readers differ in", data, rest.end() if rest else at)
+
+
+def _is_noncharacter(char: str) -> bool:
+    """What Unicode keeps free for ever; systemd refuses the whole file over one."""
+    return ord(char) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(char) <= 0xFDEF

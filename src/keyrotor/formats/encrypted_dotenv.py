@@ -8,6 +8,7 @@ looked for before it runs.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _ENCRYPTED = re.compile(rb"ENC\[AES256_GCM,data:.+,iv:.+,tag:.+,type:str\]")
@@ -34,17 +35,21 @@ def _line(raw: bytes) -> Line:
 
 def refusals(data: bytes, key: str) -> list[str]:
     """Every reason why sops must not be let near this file, or this key; each ends a sentence `cannot use FILE: …`."""
+    return file_refusals(data) or _key_refusals(lines(data), key)
+
+
+def file_refusals(data: bytes) -> list[str]:
+    """Those that have to do with no key."""
     if _CONFLICT.search(data):
         return ["it holds git conflict markers; resolve the merge first"]
     if b"\r" in data:
         return ["it has CRLF line ends, which sops cannot read (add `*.env text eol=lf` to .gitattributes)"]
-    parsed = lines(data)
-    keys = [line.key for line in parsed if line.key is not None]
+    keys = [line.key for line in lines(data) if line.key is not None]
     if b"sops_mac" not in keys or b"sops_version" not in keys:
         return ["it is not encrypted: it has no sops metadata"]
     if any(found.startswith(b"sops_key_groups__") for found in keys):
         return ["it has several key groups, which a rotation cannot open alone"]
-    return _key_refusals(parsed, key)
+    return []
 
 
 def _key_refusals(parsed: list[Line], key: str) -> list[str]:
@@ -107,6 +112,13 @@ def others_changed(before: bytes, after: bytes, key: str) -> list[str]:
     ]:
         return ["the order of the lines"]
     return sorted(names)
+
+
+def changed_besides(before: bytes, after: bytes, keys: Iterable[str]) -> list[str]:
+    """The same for keys that were missing or blank before: names only of what else differs."""
+    free = {key.encode() for key in keys}
+    old, new = ([line for line in _kept(lines(data), b"") if line.key not in free] for data in (before, after))
+    return sorted({line.key.decode(errors="replace") if line.key else "a comment" for line in set(old) ^ set(new)})
 
 
 def changing(data: bytes, key: str) -> list[tuple[int, str]]:

@@ -1,18 +1,21 @@
 """The materialised env file: one value of one key, spliced like any other client's.
 
 It is rendered whole only where it is absent. Keys that are not ours are never removed; one of `keys` that
-differs from the encrypted file is refused, never overwritten in silence.
+differs from the encrypted file is refused, never overwritten in silence. That is a rotation's rule; `materialise`,
+which a person asks for, replaces what differs, but for a key that must never change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyrotor.boundary import files, writable
+from keyrotor.boundary import files, private, writable
 from keyrotor.boundary.plaintext import is_same, unseal
-from keyrotor.core.model import ALREADY, Holds, Value
+from keyrotor.core.materialised import Compared, Sheet
+from keyrotor.core.model import ALREADY, NEVER, Holds, Value
 from keyrotor.core.preview import Change
 from keyrotor.errors import PlaceError
 from keyrotor.formats import dotenv, splice
@@ -39,10 +42,7 @@ class EnvFile:
         reasons = [f"cannot write {self.path}: its {key} differs from the encrypted file" for key in differing]
         missing = [key for key in self.keys if key != self.key and key not in pair.siblings]
         reasons += [f"cannot write {self.path}: the encrypted file has no key {key}" for key in missing]
-        if not splice.SAFE.fullmatch(unseal(pair.old)):
-            why = "the present value has characters that must be quoted to be put back"
-            reasons.append(f"cannot write {self.path}: {why}")
-        return reasons + writable.refusals(self.path)
+        return reasons + self._unsafe(pair) + writable.refusals(self.path)
 
     def holds(self, pair: Pair) -> Holds:
         if not files.exists(self.path):
@@ -89,6 +89,91 @@ class EnvFile:
     def inputs(self) -> list[Path]:
         return [self.path]
 
+    def compared(self, values: Mapping[str, Secret], only: Sequence[str] = ()) -> Compared:
+        """How the file stands beside these values, key by key. Writes nothing. Raises PlaceError."""
+        is_absent = not files.exists(self.path)
+        names = self._names(values, () if is_absent else only)
+        unknown = [
+            f"cannot write {self.path}: the encrypted file has no key {key}" for key in names if key not in values
+        ]
+        if is_absent:
+            reasons = unknown or self._unwritable(values, names)
+            return Compared(str(self.path), Sheet.ABSENT, reasons=reasons or writable.absent_refusals(self.path))
+        seen = files.look(self.path)
+        leaves = self._leaves(seen.data)
+        present = {leaf.key for leaf in leaves}
+        ill = {leaf.key for leaf in leaves if leaf.key in values and not _is_well(seen.data, leaf, values[leaf.key])}
+        found = Compared(
+            str(self.path),
+            Sheet.SAME,
+            missing=[name for name in names if name not in present],
+            differing=[name for name in names if name in ill],
+            mode=seen.mode,
+        )
+        if not (found.missing or found.differing or found.is_open or unknown):
+            return found
+        reasons = unknown + [why for leaf in leaves if (why := self._never(leaf, seen.data, values, names))]
+        reasons += self._unwritable(values, [name for name in (*found.missing, *found.differing) if name in values])
+        return replace(found, state=Sheet.DIFFERS, reasons=list(dict.fromkeys(reasons)) or writable.refusals(self.path))
+
+    def materialise(self, values: Mapping[str, Secret], only: Sequence[str] = ()) -> None:
+        """Make it hold these values, and keep all else that is in it. An absent file is made whole, whatever `only`."""
+        if files.exists(self.path):
+            private.make_private(self.path)  # before anything is in it: an update keeps the mode
+            files.update(self.path, lambda data: self._brought(data, values, self._names(values, only)))
+        else:
+            self._make({name: unseal(values[name]) for name in self._names(values, ())})
+        if self.compared(values, only).state is not Sheet.SAME:
+            raise PlaceError(f"cannot write {self.path}: it does not hold what was written")
+
+    def values(self) -> dict[str, Secret]:
+        """Every value in it, as all readers take it. Raises PlaceError."""
+        if not files.exists(self.path):
+            raise PlaceError(f"cannot read {self.path}: no such file", hint="keyrotor env")
+        try:
+            found = dotenv.values(files.look(self.path).data)
+        except ValueError as error:
+            hint = f"look at {shlex.quote(str(self.path))}, or: keyrotor env"
+            raise PlaceError(f"cannot read {self.path}: {error}", hint=hint) from None
+        except PlaceError as error:
+            raise PlaceError(f"cannot read {self.path}: {error}") from None
+        return {name: Secret(value) for name, value in found.items()}
+
+    def _names(self, values: Mapping[str, Secret], only: Sequence[str]) -> list[str]:
+        return [name for name in (self.keys or values) if not only or name in only]
+
+    def _brought(self, data: bytes, values: Mapping[str, Secret], names: Sequence[str]) -> bytes:
+        for name in names:
+            mine = [leaf for leaf in self._leaves(data) if leaf.key == name]
+            if not mine:
+                data = dotenv.with_line(data, name, unseal(values[name]))
+            elif not all(_is_well(data, leaf, values[name]) for leaf in mine):
+                data = dotenv.with_value(data, name, unseal(values[name]))
+        return data
+
+    def _never(self, leaf: splice.Leaf, data: bytes, values: Mapping[str, Secret], names: Sequence[str]) -> str:
+        """Why this leaf must not be replaced; "" if it may."""
+        if leaf.key not in NEVER or leaf.key not in names or leaf.key not in values:
+            return ""
+        is_certain = dotenv.is_plain(data, leaf) or b"\\" not in leaf.text
+        if is_certain and is_same(values[leaf.key], leaf.text):
+            return ""
+        return f"cannot write {self.path}: its {leaf.key} differs from the encrypted file, and {NEVER[leaf.key]}"
+
+    def _unwritable(self, values: Mapping[str, Secret], names: Sequence[str]) -> list[str]:
+        reasons = []
+        for name in names:
+            try:
+                dotenv.render({name: unseal(values[name])})
+            except ValueError as error:
+                reasons.append(f"cannot write {self.path}: {error}")
+        return reasons
+
+    def _unsafe(self, pair: Pair) -> list[str]:
+        if splice.SAFE.fullmatch(unseal(pair.old)):
+            return []
+        return [f"cannot write {self.path}: the present value has characters that must be quoted to be put back"]
+
     def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
         try:
             return dotenv.read(data)
@@ -103,31 +188,42 @@ class EnvFile:
         return splice.replace(dotenv.read, data, tokens, unseal(secret))
 
     def _render(self, goal: Value, pair: Pair) -> bool:
+        self._make(self._rendered(pair[goal], pair))
+        return True
+
+    def _make(self, values: Mapping[str, bytes]) -> None:
+        try:
+            text = dotenv.render(values)
+        except ValueError as error:
+            raise PlaceError(f"cannot make {self.path}: {error}") from None
         files.make_folder(self.path.parent)
         files.clear_leftover(self.path)
-        try:
-            text = dotenv.render(self._rendered(pair[goal], pair))
-        except (KeyError, ValueError) as error:
-            raise PlaceError(f"cannot make {self.path}: {error}") from None
         files.create(self.path, text)
-        return True
 
     def _rendered(self, secret: Secret, pair: Pair) -> dict[str, bytes]:
         values = {**pair.siblings, self.key: secret}
+        missing = [key for key in self.keys if key not in values]
+        if missing:
+            raise PlaceError(f"cannot make {self.path}: the encrypted file has no key {missing[0]}")
         return {key: unseal(values[key]) for key in (self.keys or values)}
 
     def _refused_to_render(self, pair: Pair) -> list[str]:
         """Why the absent file could not be made; its folder may be absent too."""
         try:
             dotenv.render(self._rendered(pair.old, pair))
-        except KeyError as error:
-            return [f"cannot make {self.path}: the encrypted file has no key {error.args[0]}"]
+        except PlaceError as error:
+            return [str(error)]
         except ValueError as error:
             return [f"cannot make {self.path}: {error}"]
-        return writable.absent_refusals(self.path)
+        return self._unsafe(pair) + writable.absent_refusals(self.path)
 
 
 def _whole(leaves: Sequence[splice.Leaf], secret: Secret) -> tuple[splice.Token, ...]:
     """The leaves that are this value and nothing else, be it none or one that must be quoted."""
     mine = (leaf for leaf in leaves if is_same(secret, leaf.text))
     return tuple(splice.Token(leaf, leaf.offsets[0], leaf.offsets[-1]) for leaf in mine)
+
+
+def _is_well(data: bytes, leaf: splice.Leaf, secret: Secret) -> bool:
+    """Whether the leaf is this value to every reader."""
+    return is_same(secret, leaf.text) and dotenv.is_plain(data, leaf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,9 +12,11 @@ from keyrotor.boundary import files, generate, keychain, plaintext, writable
 from keyrotor.boundary.signals import Signals
 from keyrotor.boundary.systemd import timer_names
 from keyrotor.core.checkup import Check, Examined, Line
+from keyrotor.core.founding import Asked, Survey
 from keyrotor.core.model import Playbook, Row, Source, Value
+from keyrotor.core.serving import Wish
 from keyrotor.errors import PlaceError, RefusedError, UsageError
-from keyrotor.ports import Look, Place, Screen, Wanted
+from keyrotor.ports import Look, Place, Screen, Service, Wanted
 from keyrotor.secret import Pair, Secret
 from keyrotor.session import KEPT
 from keyrotor.world.parts import Parts
@@ -41,6 +44,14 @@ class RealWorld(Parts):
 
     def hurry(self, seconds: float) -> None:
         self.processes.until = time.monotonic() + seconds
+
+    def survey(self, asked: Asked) -> Survey:
+        from keyrotor.world import settling
+
+        return settling.survey(self, asked, self.now())
+
+    def make_folder(self, folder: Path, mode: int = 0o700) -> None:
+        files.make_folder(folder, mode)
 
     def read_secret(self, source: Source, *, to_set: bool = True) -> tuple[bytes, dict[str, Secret]]:
         """The ciphertext of the live file and every value in it. Raises RefusedError, PlaceError."""
@@ -132,6 +143,15 @@ class RealWorld(Parts):
     def record_refusals(self) -> list[str]:
         return writable.absent_refusals(self.state / "any")
 
+    def ciphertext(self, file: Path) -> bytes:
+        return files.look(file).data
+
+    def is_older(self, path: str, than: str) -> bool:
+        try:
+            return os.stat(path).st_mtime_ns < os.stat(than).st_mtime_ns
+        except OSError as error:
+            raise PlaceError(f"cannot look at {path} and {than}: {files.why(error)}") from None
+
     def publish(self, file: Path, data: bytes) -> None:
         files.publish(file, data)
 
@@ -157,6 +177,11 @@ class RealWorld(Parts):
         from keyrotor.world import looking
 
         return looking.health(self, book, values, wanted, told)
+
+    def service(self, book: Playbook, unit: Row, door: Row, env_files: Sequence[Row], wish: Wish | None) -> Service:
+        from keyrotor.world import serving
+
+        return serving.service(self, book, unit, door, env_files, wish)
 
     def variables(self) -> Mapping[str, str]:
         from keyrotor.looks import environment

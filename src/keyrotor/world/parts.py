@@ -14,7 +14,7 @@ from keyrotor.boundary.signals import Signals
 from keyrotor.boundary.sops import Sops
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.core import plan
-from keyrotor.core.model import Act, Row, Source, Value
+from keyrotor.core.model import Act, Playbook, Row, Source, Value
 from keyrotor.errors import UsageError
 from keyrotor.places.client_file import ClientFile, format_of
 from keyrotor.places.command import Command
@@ -76,6 +76,10 @@ class Parts:
             case _:
                 project = Path(source.project)
                 return Command(row.id, option["put"], option["holds"], row.within, self.processes, self.env, project)
+
+    def env_files(self, book: Playbook) -> list[EnvFile]:
+        found = [place.options for place in book.places if place.kind == "env-file"]
+        return [EnvFile(Path(option["path"]), book.source.key, tuple(option["keys"])) for option in found]
 
     def door(self, row: Row, rows: Sequence[Row], source: Source) -> Litellm:
         unit = plan.unit_of(rows, row)

@@ -1,0 +1,105 @@
+"""The two ways by which values leave on purpose: as lines for a shell to evaluate, and into the environment of the
+program that takes our place.
+
+Rules:
+1. The program gets the environment that we were started with and the values, nothing more and nothing less: not what
+   Python or we have set since.
+2. It gets our pid, terminal, folder, umask and descriptors as they are, and signals and limits as they were.
+3. A value that the system would cut is refused by its key's name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO, NoReturn
+
+from keyrotor.boundary.plaintext import unseal
+from keyrotor.boundary.quick import CoreDumps
+from keyrotor.errors import KeyrotorError, NotFoundError, NotRunnableError, RefusedError
+from keyrotor.secret import Secret
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OURS = "/proc/self/environ"  # what we were started with; Python sets LC_CTYPE where there is no locale (PEP 538)
+
+
+def say(values: Mapping[str, Secret], out: BinaryIO) -> None:
+    """One `export NAME='value'` for each, for `eval`. Raises RefusedError before the first, KeyrotorError."""
+    for name, secret in values.items():
+        if not _VARIABLE.fullmatch(name):
+            raise RefusedError(f"cannot print {name!r}: not the name of a variable")
+        _want_whole(name, secret)
+    quoted = {name: unseal(secret).replace(b"'", b"'\"'\"'") for name, secret in values.items()}
+    lines = b"".join(b"export %b='%b'\n" % (name.encode(), value) for name, value in quoted.items())
+    try:
+        out.write(lines)
+        out.flush()
+    except OSError as error:
+        raise KeyrotorError(f"cannot write the answer: {(error.strerror or '').lower()}") from None
+
+
+def become(command: Sequence[str], values: Mapping[str, Secret], dumps: CoreDumps) -> NoReturn:
+    """Run the command in our stead, with these values in its environment. Raises RefusedError, NotFoundError,
+    NotRunnableError."""
+    for name, secret in values.items():
+        if not name or "=" in name or "\0" in name:
+            raise RefusedError(f"cannot hand over {name!r}: no variable can have that name")
+        _want_whole(name, secret)
+    environment = {**_environment(), **{name.encode(): unseal(secret) for name, secret in values.items()}}
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and that would be inherited
+        signal.signal(number, signal.SIG_DFL)
+    dumps.allow_again()
+    try:
+        _execute(command, environment)
+    except OSError as error:
+        why = (error.strerror or "").lower()
+        if error.errno == errno.ENOENT:
+            raise NotFoundError(f"cannot run {command[0]}: {why}") from None
+        raise NotRunnableError(f"cannot run {command[0]}: {why}") from None
+
+
+def _execute(command: Sequence[str], environment: Mapping[bytes, bytes]) -> NoReturn:
+    """As `env` does it: along the PATH that the program will see, and a script without `#!` by the shell."""
+    program = command[0]
+    if not program:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    failed: OSError | None = None
+    for path in _candidates(program, environment):
+        try:
+            os.execve(path, [*command], environment)  # noqa: S606  there is no shell on purpose
+        except OSError as error:
+            if error.errno == errno.ENOEXEC:
+                os.execve("/bin/sh", ["sh", path, *command[1:]], environment)  # noqa: S606  as above
+            if "/" in program or error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                failed = failed or error  # what is there and cannot be run tells more than what is nowhere
+    raise failed or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _candidates(program: str, environment: Mapping[bytes, bytes]) -> list[str]:
+    if "/" in program:
+        return [program]
+    folders = os.fsdecode(environment.get(b"PATH", os.fsencode(os.defpath))).split(os.pathsep)
+    return [os.path.join(folder or ".", program) for folder in folders]
+
+
+def _environment() -> dict[bytes, bytes]:
+    """The environment that we were started with; of a name that is there twice the first, as `getenv` has it."""
+    try:
+        with open(_OURS, "rb") as file:
+            block = file.read()
+    except OSError:
+        return dict(os.environb)
+    pairs = (entry.partition(b"=") for entry in block.split(b"\0"))
+    found: dict[bytes, bytes] = {}
+    for name, equals, value in pairs:
+        if name and equals:
+            found.setdefault(name, value)
+    return found
+
+
+def _want_whole(name: str, secret: Secret) -> None:
+    if b"\0" in unseal(secret):
+        raise RefusedError(f"cannot hand over {name}: it holds a nul byte, which no variable can")

@@ -1,0 +1,118 @@
+"""`service install`, `service status` and `service remove`: the gateway's unit, and the socket that holds its port."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from keyrotor.cli.shell import (
+    is_interactive,
+    json_option,
+    playbook_argument,
+    print_json,
+    real_world,
+    want_consent,
+    yes_option,
+)
+
+if TYPE_CHECKING:
+    from keyrotor.core.serving import Intent
+    from keyrotor.service import Told
+
+system_option = click.option("--system", is_flag=True, help="The unit is one of the system's, as the playbook says.")
+dry_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+
+
+@click.group()
+def service() -> None:
+    """The gateway's systemd unit, and the socket that holds its port while it restarts."""
+
+
+@service.command()
+@playbook_argument
+@system_option
+@click.option("--replace", is_flag=True, help="Put it in place of a unit that is there, which is kept.")
+@click.option("--no-socket", is_flag=True, help="No socket unit: connections are refused during a restart.")
+@click.option("--litellm", metavar="PATH", default="", help="LiteLLM's program; else litellm from PATH.")
+@dry_option
+@yes_option
+@json_option
+def install(
+    playbook: str | None,
+    system: bool,
+    replace: bool,
+    no_socket: bool,
+    litellm: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Make the unit and the socket of PLAYBOOK's gateway, and wait until it accepts the present key.
+
+    If it does not, everything is put back as it was.
+    """
+    want_consent(dry_run or yes or is_interactive(), "keyrotor service install --yes")
+
+    from keyrotor import service as serving
+    from keyrotor.core.serving import Wish
+
+    wish = Wish(is_system=system, replace=replace, socket=not no_socket, litellm=litellm)
+    world = real_world(as_json, yes or dry_run)
+    if dry_run:
+        _end(*serving.to_install(world, playbook, wish), as_json=as_json)
+    _end(None, serving.install(world, playbook, wish), as_json=as_json)
+
+
+@service.command()
+@playbook_argument
+@system_option
+@dry_option
+@yes_option
+@json_option
+def remove(playbook: str | None, system: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Stop and remove what `service install` has made for PLAYBOOK, and bring back what stood there before."""
+    want_consent(dry_run or yes or is_interactive(), "keyrotor service remove --yes")
+
+    from keyrotor import service as serving
+
+    world = real_world(as_json, yes or dry_run)
+    if dry_run:
+        _end(*serving.to_remove(world, playbook, is_system=system), as_json=as_json)
+    _end(None, serving.remove(world, playbook, is_system=system), as_json=as_json)
+
+
+@service.command("status")
+@playbook_argument
+@system_option
+@json_option
+def show(playbook: str | None, system: bool, as_json: bool) -> None:
+    """Say how the unit and the socket of PLAYBOOK's gateway stand. Touches nothing."""
+    from keyrotor import checklist, console, screen
+    from keyrotor import service as serving
+    from keyrotor.core import checkup
+
+    world = real_world(as_json, True)
+    book, unit, lines = serving.status(world, playbook, is_system=system)
+    if as_json:
+        print_json(checkup.as_json(lines, playbook=book.name, unit=unit.label, scope=unit.options["scope"]))
+    else:
+        out = screen.Plain(sys.stdout)
+        for text in checklist.lines_of(lines, "all is well"):
+            out.say(text)
+    console.hang_up()
+    sys.exit(checkup.exit_of(lines))
+
+
+def _end(intent: Intent | None, told: Told, *, as_json: bool) -> None:
+    from keyrotor import console, screen
+
+    if as_json:
+        print_json(told.as_json())
+    else:
+        out = screen.Plain(sys.stdout)
+        for line in (*(intent.lines if intent and not intent.is_none else ()), *told.lines()):
+            out.say(line)
+    console.hang_up()
+    sys.exit(told.exit)

@@ -1,0 +1,98 @@
+"""What a lab is made on: the folder, the home, the programs. And how a path is written down there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from keyrotor.boundary import files
+from keyrotor.boundary.process import Processes
+from keyrotor.boundary.sops import Sops
+from keyrotor.boundary.systemd import Systemd
+from keyrotor.core.founding import State, Step, Thing
+from keyrotor.core.model import Playbook
+from keyrotor.errors import RefusedError
+
+PRIVATE, SHARED = (0o600, 0o700), (0o644, 0o755)  # of a file, and of the folders that are made for it
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Reads what is there; nothing is written but by a step's `make`."""
+
+    folder: Path  # the project: absolute
+    home: Path
+    env: Mapping[str, str]
+    now: datetime
+    processes: Processes
+    manager: Callable[[str], Systemd]
+    sops: Callable[[str], Sops]  # the one that uses this identity; "" leaves it to sops
+    materialise: Callable[[Path], None]  # the env files of the playbook there
+    is_macos: bool
+    user_id: int
+
+    def absolute(self, text: str) -> Path:
+        """A path as somebody wrote it, from the project on."""
+        text = str(self.home) + text[1:] if text == "~" or text.startswith("~/") else text
+        return Path(os.path.normpath(self.folder / text))
+
+    def typed(self, path: Path) -> str:
+        """A path as a playbook says it: from the project or the home on, where it lies there. Raises RefusedError."""
+        text = str(path)
+        if path.is_relative_to(self.folder) and path != self.folder:
+            text = str(path.relative_to(self.folder))
+        elif path.is_relative_to(self.home) and str(self.home) != "/":
+            text = f"~/{path.relative_to(self.home)}"
+        if "${" in text or not text.isprintable():
+            raise RefusedError(f"cannot name {text!r} in a playbook: it has `${{` or a character that is not printable")
+        return text
+
+    def read(self, path: Path) -> bytes | None:
+        """What is in the file; None where there is none. Raises PlaceError."""
+        return files.look(path).data if files.exists(path) else None
+
+    def text(self, path: Path) -> str:
+        return (self.read(path) or b"").decode(errors="replace")
+
+    def new_file(
+        self, name: str, path: Path, text: str, said: str = "", modes: tuple[int, int] = SHARED, *, id: str = ""
+    ) -> Step:
+        """A step that makes this file, which is not there."""
+
+        def make() -> None:
+            put_new(path, text.encode(), modes)
+
+        return Step(Thing(id or name, self.typed(path), State.MAKE, said), make)
+
+
+def put_new(path: Path, data: bytes, modes: tuple[int, int]) -> None:
+    """A new file, durable and whole, with these modes whatever the umask, and the folders that it needs."""
+    files.make_folder(path.parent, modes[1])
+    files.create(path, data, modes[0])
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """Whether both are names of one file that is there."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A playbook for the gateway's key that is there already."""
+
+    path: Path
+    playbook: Playbook
+    others: tuple[Path, ...] = ()  # further ones for the same key
+
+    def options(self, kind: str) -> Mapping[str, object]:
+        """The settings of its first place of this kind; none if it has no such place."""
+        return next((place.options for place in self.playbook.places if place.kind == kind), {})
+
+    def paths(self, kind: str) -> list[Path]:
+        return [Path(place.options["path"]) for place in self.playbook.places if place.kind == kind]

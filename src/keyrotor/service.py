@@ -1,0 +1,235 @@
+"""The use cases of `service`: the gateway's unit, and the socket that holds its port, installed, looked at, removed.
+
+An install has an end: the gateway accepts the present key, or everything is again as it was. No value is written; the
+lock is taken all the same, for a run may be restarting this very unit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from keyrotor import playbook, shelf
+from keyrotor.core import plan
+from keyrotor.core.checkup import Line
+from keyrotor.core.model import Act, Holds, Playbook, Row, Value
+from keyrotor.core.serving import Intent, Wish
+from keyrotor.errors import Exit, InterruptedRun, KeyrotorError, PlaceError, RefusedError, StuckError, UsageError
+from keyrotor.ports import Place, Service, World
+from keyrotor.preflight import told_as_refusal
+from keyrotor.secret import Pair
+from keyrotor.session import locked, want_nothing_owed
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What of a playbook its gateway's unit is made from."""
+
+    book: Playbook
+    rows: tuple[Row, ...]
+    unit: Row
+    door: Row
+    env_files: tuple[Row, ...]
+
+    def service(self, world: World, wish: Wish | None) -> Service:
+        """The two units. Raises RefusedError."""
+        try:
+            return world.service(self.book, self.unit, self.door, self.env_files, wish)
+        except PlaceError as error:
+            raise RefusedError(str(error), hint=error.hint) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How an install or a removal ended."""
+
+    playbook: str
+    action: str
+    outcome: str
+    intent: Intent
+    exit: Exit = Exit.DONE
+    seconds: float | None = None  # until the gateway accepted the present key; None where nobody asked it
+
+    def lines(self) -> list[str]:
+        """What a person reads at the end."""
+        took = f"; the gateway accepts the present key after {self.seconds:.1f} s" if self.seconds is not None else ""
+        return [f"{self.intent.unit}: {_SAID[self.outcome]}{took}", *(f"note: {note}" for note in self.intent.notes)]
+
+    def as_json(self) -> Mapping[str, Any]:
+        """The one object that --json prints (docs/reference/json.md)."""
+        return {
+            "schema": 1,
+            "playbook": self.playbook,
+            "action": self.action,
+            "outcome": self.outcome,
+            "exit": int(self.exit),
+            "unit": self.intent.unit,
+            "scope": self.intent.scope,
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
+            "files": [{"path": path, "state": str(state)} for path, state in self.intent.files.items()],
+            "notes": list(self.intent.notes),
+        }
+
+
+_SAID = {
+    "installed": "installed",
+    "removed": "removed",
+    "nothing-to-do": "nothing to do",
+    "not-agreed": "not agreed to; nothing was changed",
+    "dry-run": "nothing was changed",
+}
+
+
+def to_install(world: World, name: str | None, wish: Wish) -> tuple[Intent, Told]:
+    """What an install would do. Changes nothing. Raises what refuses it."""
+    subject = _subject(world, name, is_system=wish.is_system)
+    want_nothing_owed(world, Path(subject.book.source.file))
+    intent = _wanted(subject.service(world, wish), wish)
+    return intent, Told(subject.book.name, "install", "nothing-to-do" if intent.is_none else "dry-run", intent)
+
+
+def install(world: World, name: str | None, wish: Wish) -> Told:
+    """Install both units, and wait until the gateway accepts the present key. Raises what refuses it, before the first
+    effect; afterwards PlaceError, with everything as it was, or StuckError."""
+    subject = _subject(world, name, is_system=wish.is_system)
+    book, file = subject.book, Path(subject.book.source.file)
+    with locked(world, file):
+        want_nothing_owed(world, file)
+        service = subject.service(world, wish)
+        intent = _wanted(service, wish)
+        if intent.is_none:
+            return Told(book.name, "install", "nothing-to-do", intent)
+        pair, door = _present(world, subject)
+        if not world.screen.agrees(intent.lines, "Install now?"):
+            return Told(book.name, "install", "not-agreed", intent, Exit.FAILED)
+        began = time.monotonic()
+        try:
+            service.install()
+            door.put(Value.OLD, pair)
+        except (PlaceError, InterruptedRun) as error:
+            raise _undone(service, intent, door, pair, error) from None
+        return Told(book.name, "install", "installed", intent, seconds=time.monotonic() - began)
+
+
+def to_remove(world: World, name: str | None, *, is_system: bool) -> tuple[Intent, Told]:
+    """What a removal would do. Changes nothing. Raises what refuses it."""
+    subject = _subject(world, name, is_system=is_system)
+    want_nothing_owed(world, Path(subject.book.source.file))
+    intent = _refusing(subject.service(world, None).to_remove)
+    return intent, Told(subject.book.name, "remove", "nothing-to-do" if intent.is_none else "dry-run", intent)
+
+
+def remove(world: World, name: str | None, *, is_system: bool) -> Told:
+    """Take away what an install has made, and bring back what stood before it. Raises what refuses it, PlaceError."""
+    subject = _subject(world, name, is_system=is_system)
+    book, file = subject.book, Path(subject.book.source.file)
+    with locked(world, file):
+        want_nothing_owed(world, file)
+        service = subject.service(world, None)
+        intent = _refusing(service.to_remove)
+        if intent.is_none:
+            return Told(book.name, "remove", "nothing-to-do", intent)
+        if not world.screen.agrees(intent.lines, "Remove now?"):
+            return Told(book.name, "remove", "not-agreed", intent, Exit.FAILED)
+        proof, unproven = _proof(world, subject) if intent.was_active else (None, "")
+        began = time.monotonic()
+        world.stop.is_firm = True  # half removed helps nobody, and it takes a moment
+        try:
+            service.remove()
+            if proof:
+                pair, door = proof
+                door.put(Value.OLD, pair)
+        except (PlaceError, InterruptedRun) as error:
+            why = (
+                str(error) if isinstance(error, PlaceError) else f"cannot remove {intent.unit}: interrupted by {error}"
+            )
+            now = "now: it may be half removed, or what stood there before may not be up again"
+            raise StuckError(f"{why}\n{now}", hint="keyrotor service remove  (again)") from None
+        seconds = time.monotonic() - began if proof else None
+        notes = (*intent.notes, *([unproven] if unproven else []))
+        return Told(book.name, "remove", "removed", replace(intent, notes=notes), seconds=seconds)
+
+
+def _proof(world: World, subject: Subject) -> tuple[tuple[Pair, Place] | None, str]:
+    """What proves the former unit up again; or why it cannot be proven, which keeps nobody from removing ours."""
+    try:
+        return _present(world, subject), ""
+    except RefusedError as error:
+        return None, f"the unit that is started again is not proven: {error}"
+
+
+def status(world: World, name: str | None, *, is_system: bool) -> tuple[Playbook, Row, Sequence[Line]]:
+    """A line for each thing that keeps the gateway up. Changes nothing. Raises RefusedError, PlaceError."""
+    subject = _subject(world, name, is_system=is_system)
+    return subject.book, subject.unit, subject.service(world, None).status()
+
+
+def _subject(world: World, name: str | None, *, is_system: bool) -> Subject:
+    """Raises PlaybookError, UsageError."""
+    book = playbook.load(shelf.find(name, world.folder, world.env), world.env)
+    rows = plan.rows(book)
+    doors = [(row, plan.unit_of(rows, row)) for row in rows if row.act is Act.ADMIT]
+    door, unit = next(((door, unit) for door, unit in doors if unit and unit.act is Act.RESTART), (None, None))
+    if door is None or unit is None:
+        hint = "give it a [[place]] of kind systemd-unit, and below it one of kind litellm"
+        raise UsageError(f"cannot tell the gateway's unit from {book.name}: it names none", hint=hint)
+    scope = unit.options["scope"]
+    if is_system != (scope == "system"):
+        meant = "system" if is_system else "user"
+        change = f'scope = "{meant}"  (in {book.path}, place {unit.place})'
+        hint = change if is_system else f"add --system, or {change}"
+        raise UsageError(f"cannot use the {meant}'s systemd: {unit.label} is a unit of the {scope}'s", hint=hint)
+    above = rows[: rows.index(unit)]
+    return Subject(book, rows, unit, door, tuple(row for row in above if row.kind == "env-file"))
+
+
+def _wanted(service: Service, wish: Wish) -> Intent:
+    return _refusing(lambda: service.to_install(replace=wish.replace))
+
+
+def _refusing(look: Callable[[], Intent]) -> Intent:
+    """What would be done. Raises RefusedError where it must not be."""
+    try:
+        intent = look()
+    except PlaceError as error:
+        raise RefusedError(str(error), hint=error.hint) from None
+    if intent.reasons:
+        several = f"cannot go on with {intent.unit}, for {len(intent.reasons)} reasons:\n  " + "\n  ".join(
+            intent.reasons
+        )
+        raise RefusedError(several if len(intent.reasons) > 1 else intent.reasons[0], hint=intent.hint)
+    return intent
+
+
+def _present(world: World, subject: Subject) -> tuple[Pair, Place]:
+    """The present value, and the door that must accept it. Raises RefusedError where the unit would be started with
+    another one."""
+    book = subject.book
+    ciphertext, values = told_as_refusal(lambda: world.read_secret(book.source, to_set=False))
+    pair = Pair.read(values, book.source.key, world.decoy())
+    places = world.places(subject.rows, book.source, {Value.OLD: ciphertext}, world.state)
+    for row in subject.env_files:
+        holds = places[row.id].holds(pair)
+        if holds is not Holds.OLD and not (row.optional and holds is Holds.NEITHER):
+            why = f"{row.label} does not hold the present {book.source.key}, with which the gateway is to start"
+            raise RefusedError(f"cannot go on with {subject.unit.label}: {why}", hint=f"keyrotor repair {book.name}")
+    return pair, places[subject.door.id]
+
+
+def _undone(
+    service: Service, intent: Intent, door: Place, pair: Pair, error: PlaceError | InterruptedRun
+) -> KeyrotorError:
+    """What is raised once everything is as it was before an install that failed; proven where a gateway ran then."""
+    why = str(error) if isinstance(error, PlaceError) else f"cannot install {intent.unit}: interrupted by {error}"
+    try:
+        service.undo()
+        if intent.was_active:
+            door.put(Value.OLD, pair)
+    except (PlaceError, InterruptedRun) as another:
+        now = f"now: not everything is as it was before: {another}"
+        return StuckError(f"{why}\n{now}", hint="keyrotor service install  (again)   or   keyrotor service remove")
+    proven = ", and the gateway that ran then accepts the present key again" if intent.was_active else ""
+    return KeyrotorError(f"{why}\nnow: everything is as it was before{proven}")

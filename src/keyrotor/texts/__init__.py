@@ -1,0 +1,1 @@
+"""The texts of the files that `bootstrap` makes. Pure: facts in, a file's text out."""

@@ -1,0 +1,35 @@
+"""The gateway's units, put together for a playbook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keyrotor.boundary import files
+from keyrotor.boundary.unit_folder import UnitFolder
+from keyrotor.core.model import Playbook, Row
+from keyrotor.core.serving import Wish
+from keyrotor.units.gateway import GatewayUnits
+from keyrotor.units.standing import read_installed
+from keyrotor.units.wanting import as_installed, wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keyrotor.world.parts import Parts
+
+
+def service(
+    parts: Parts, book: Playbook, unit: Row, door: Row, env_files: Sequence[Row], wish: Wish | None
+) -> GatewayUnits:
+    """The two units. Raises RefusedError, PlaceError."""
+    systemd = parts.manager(unit.options["scope"])
+    folder = UnitFolder(systemd.unit_folder())
+    if wish is None:
+        wish = as_installed(read_installed(folder, unit.options["unit"]))
+    options = {**unit.options, "variable": unit.options["variable"] or book.source.key}
+    named = Row(unit.id, unit.place, unit.kind, unit.act, unit.label, unit.within, unit.optional, options)
+    asked = [(Path(row.options["path"]), row.optional) for row in env_files]
+    paths = [path for path, is_optional in asked if not is_optional or files.exists(path)]
+    made, troubles = wanted(named, door, paths, book.source.project, wish, folder, parts.env, parts.folder)
+    return GatewayUnits(made, door.options["url"], book.name, folder, parts.state / "units", systemd, troubles)
