@@ -1,5 +1,5 @@
 # make demo          a whole rotation in a throw-away lab, and one that rolls back (GATEWAY=litellm: on the real proxy)
-# make test          all tests, on real sops, real `systemd --user` and real LiteLLM where the machine can run them
+# make test          all tests, on real sops, `systemd --user`, LiteLLM and droid where the machine can run them
 # make lint          ruff and mypy
 # make bench         keyrotor beside a plain shell script, in one run
 # make requirements  pin the dependencies again
@@ -7,12 +7,13 @@ PYTHON  ?= python3
 GATEWAY ?= embedded
 PIP      = -m pip --disable-pip-version-check --quiet install --require-hashes
 PROXY    = $(CURDIR)/.venv-litellm/bin/litellm
+DROID    = $(CURDIR)/.droid/droid
 
 demo: .venv/ready $(if $(filter litellm,$(GATEWAY)),.venv-litellm/ready)
 	.venv/bin/keyrotor demo --gateway $(GATEWAY) $(if $(filter litellm,$(GATEWAY)),--litellm $(PROXY))
 
-test: .venv/ready .venv-litellm/ready
-	KEYROTOR_LITELLM=$(PROXY) .venv/bin/python -m pytest $(ARGS)
+test: .venv/ready .venv-litellm/ready $(if $(shell command -v npm),.droid/ready)
+	KEYROTOR_LITELLM=$(PROXY) KEYROTOR_DROID=$(DROID) .venv/bin/python -m pytest $(ARGS)
 
 lint: .venv/ready
 	.venv/bin/ruff check .
@@ -21,6 +22,7 @@ lint: .venv/ready
 
 bench: .venv/ready .venv-litellm/ready
 	KEYROTOR_LITELLM=$(PROXY) .venv/bin/python tests/bench.py $(ARGS)
+	KEYROTOR_LITELLM=$(PROXY) .venv/bin/python tests/bench/held_port.py
 
 .venv/ready: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,6 +33,15 @@ bench: .venv/ready .venv-litellm/ready
 .venv-litellm/ready: requirements/litellm.txt
 	$(PYTHON) -m venv .venv-litellm
 	.venv-litellm/bin/python $(PIP) -r requirements/litellm.txt
+	touch $@
+
+# A client of the gateway, for the tests alone. No script of a package is run: the program is linked to by hand.
+.droid/ready: requirements/droid.json
+	mkdir -p .droid
+	cp requirements/droid.json .droid/package.json
+	npm install --prefix .droid --ignore-scripts --no-package-lock --no-audit --no-fund --silent
+	ln -sf "$$(ls $(CURDIR)/.droid/node_modules/@factory/cli-*/bin/droid | head -n 1)" .droid/droid
+	.droid/droid --version
 	touch $@
 
 UV = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from newcomer import SYSTEM_PATH, Newcomer, newcomer_with
 from on_lab import Keyrotor, MakeLab, StartKeyrotor, missing, remove_timer, write_timer
 
 from keyrotor.demo.build import AUTHOR, build
@@ -42,14 +44,36 @@ def manager(private_manager: UserManager | str) -> UserManager:
     return missing(private_manager) if isinstance(private_manager, str) else private_manager
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def litellm() -> Path:
     """The real proxy's executable."""
-    named = os.environ.get("KEYROTOR_LITELLM")
-    executable = Path(named) if named else ROOT / ".venv-litellm" / "bin" / "litellm"
+    return _program("LiteLLM", "KEYROTOR_LITELLM", ROOT / ".venv-litellm" / "bin" / "litellm")
+
+
+@pytest.fixture(scope="session")
+def droid() -> Path:
+    """The real droid's executable."""
+    return _program("droid", "KEYROTOR_DROID", ROOT / ".droid" / "droid")
+
+
+def _program(what: str, variable: str, usual: Path) -> Path:
+    named = os.environ.get(variable)
+    executable = Path(named).absolute() if named else usual
     if not executable.exists():
-        missing(f"no LiteLLM at {executable} (KEYROTOR_LITELLM names another)")
+        missing(f"no {what} at {executable} ({variable} names another)")
     return executable
+
+
+@pytest.fixture(scope="module")
+def newcomer(private_manager: UserManager | str, litellm: Path, droid: Path) -> Iterator[Newcomer]:
+    """Somebody new, with an empty home; all tests of a module are about the same person."""
+    if isinstance(private_manager, str):
+        missing(private_manager)
+    for program in ("git", "direnv"):
+        if shutil.which(program, path=SYSTEM_PATH) is None:
+            missing(f"no {program}")
+    with newcomer_with({"litellm": litellm, "droid": droid}) as person:
+        yield person
 
 
 @pytest.fixture

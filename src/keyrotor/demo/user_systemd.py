@@ -4,6 +4,8 @@ Rules:
 1. `systemd --system` is never started: it would take the machine over.
 2. A private one lives in its own runtime folder and ends with the block that opened it, with everything it started.
 3. Units go to the runtime folder ($XDG_RUNTIME_DIR/systemd/user): they vanish with the session at the latest.
+4. A private one gets a control group of its own where it can be made: two of them in the same one would take each
+   other's services of the same name for their own, and end them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from keyrotor.errors import KeyrotorError
 
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 BOOTED = Path("/run/systemd/system")  # its being there is all that `sd_booted` asks
+GROUPS = Path("/sys/fs/cgroup")
 START_WITHIN = 30.0  # seconds; 0.2 to 2 are usual
 STOP_WITHIN = 20.0
 
@@ -77,8 +80,8 @@ def why_no_private_manager() -> str:
 
 
 @contextlib.contextmanager
-def private_user_manager() -> Iterator[UserManager]:
-    """A manager of our own, from when it says `running` to the end of the block."""
+def private_user_manager(home: Path | None = None) -> Iterator[UserManager]:
+    """A manager of our own, from when it says `running` to the end of the block; of this home, or of an empty one."""
     if why := why_no_private_manager():
         raise KeyrotorError(f"cannot start systemd --user: {why}")
     BOOTED.mkdir(parents=True, exist_ok=True)
@@ -86,7 +89,7 @@ def private_user_manager() -> Iterator[UserManager]:
     for name in ("run", "home"):
         (folder / name).mkdir(mode=0o700)
     manager = UserManager(folder / "run")
-    process = _start(folder)
+    process = _start(folder, home or folder / "home")
     try:
         _wait(manager, process, folder / "log")
         yield manager
@@ -95,17 +98,18 @@ def private_user_manager() -> Iterator[UserManager]:
         with contextlib.suppress(OSError):
             (manager.runtime / "systemd" / "inaccessible" / "dir").chmod(0o700)  # its mode is 0000
         shutil.rmtree(folder, ignore_errors=True)
+        _remove_groups(folder.name)
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
+def _start(folder: Path, home: Path) -> subprocess.Popen[bytes]:
     """Starts systemd in a session of its own; should we be killed, `setpriv` makes it end all the same."""
     mourner = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-    home = folder / "home"
+    enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in _made_groups(folder.name))
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": str(home)}
     environment |= {"XDG_RUNTIME_DIR": str(folder / "run"), "XDG_CONFIG_HOME": str(home / ".config")}
     with open(folder / "log", "wb") as log:
         return subprocess.Popen(
-            [*mourner, str(SYSTEMD), "--user"],
+            ["/bin/sh", "-c", f'{enter}exec "$@"', "sh", *mourner, str(SYSTEMD), "--user"],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -113,6 +117,25 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
             start_new_session=True,
             umask=0o022,
         )
+
+
+def _made_groups(name: str) -> list[Path]:
+    """New control groups of this name in the trees by which systemd knows its services; none where they cannot be."""
+    trees = [GROUPS] if (GROUPS / "cgroup.procs").exists() else [GROUPS / "systemd", GROUPS / "unified"]
+    made = []
+    for tree in trees:
+        with contextlib.suppress(OSError):
+            (tree / name).mkdir()
+            made.append(tree / name)
+    return made
+
+
+def _remove_groups(name: str) -> None:
+    """What is left of them in every tree; a group in which a process is left stays."""
+    for top in (GROUPS / name, *GROUPS.glob(f"*/{name}")):
+        for group, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(group)
 
 
 def _wait(manager: UserManager, process: subprocess.Popen[bytes], log: Path) -> None:
