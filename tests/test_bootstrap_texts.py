@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from keyrotor.boundary import age
 from keyrotor.errors import PlaybookError
 from keyrotor.formats import compose, creation_rules, envrc, unit_exec
 from keyrotor.secret import Secret
-from keyrotor.texts import difference, gateway, playbooks, project
+from keyrotor.texts import gateway, playbooks, project
 
 HOME = "/home/you"
 LAB = playbooks.Rotation(
@@ -117,6 +116,8 @@ def test_droids_entry_is_one_that_droid_reads() -> None:
 
 # -- what is read off an .envrc
 
+VARIABLES = {"HOME": HOME, "PWD": f"{HOME}/lab", "ENV_DIR": "/e n"}
+
 
 @pytest.mark.parametrize(
     ("text", "encrypted", "target"),
@@ -128,41 +129,52 @@ def test_droids_entry_is_one_that_droid_reads() -> None:
         ("sops -d g.enc.env | grep KEY > x.env", "g.enc.env", "x.env"),
         ("sops -d --output x.env g.enc.env", "g.enc.env", "x.env"),
         ("if sops -d g.enc.env 2>&1 | tee x.env; then :; fi", "g.enc.env", "x.env"),
+        ('sops -d "$PWD/g.enc.env" > "$ENV_DIR"/x.env', f"{HOME}/lab/g.enc.env", "/e n/x.env"),
+        ("sops -d '$x.env' > '$y'", "$x.env", "$y"),
+        ("sops -d g.enc.env > $UNKNOWN/x.env", "g.enc.env", None),
+        ('sops -d g.enc.env > "${ENV_DIR:-/tmp}/x.env"', "g.enc.env", None),
+        ("sops -d $(ls *.enc.env) > x.env", None, "x.env"),
+        ('eval "$(sops -d a.enc.env)"', "a.enc.env", ""),
+        ("sops -d a.enc.env > /dev/null", "a.enc.env", ""),
     ],
 )
-def test_a_command_that_decrypts_into_a_file_is_seen(text: str, encrypted: str, target: str) -> None:
-    """In whatever way it is written."""
-    (found,) = envrc.decrypting(text, HOME)
+def test_a_command_that_decrypts_is_seen(text: str, encrypted: str | None, target: str | None) -> None:
+    """In whatever way it is written; a path that cannot be told is none, never a guess."""
+    (found,) = envrc.decrypting(text, VARIABLES)
     assert (found.encrypted, found.target) == (encrypted, target)
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "# sops -d a.enc.env > b.env",
-        'eval "$(sops -d a.enc.env)"',
-        "sops -d a.enc.env > /dev/null",
-        "dotenv_if_exists ~/x.env",
-        "sops exec-env a.enc.env 'echo > x'",
-        "echo sops > x",
-    ],
+    ["# sops -d a.enc.env > b.env", "dotenv_if_exists ~/x.env", "sops exec-env a.env 'echo > x'", "echo sops > x"],
 )
-def test_what_writes_no_file_does_no_harm(text: str) -> None:
-    """Comments, substitutions, and what goes nowhere."""
-    assert envrc.decrypting(text, HOME) == []
-
-
-def test_only_what_decrypts_is_replaced() -> None:
-    """Every other line stays, in its place; of two commands one line remains."""
-    text = "a=1\nsops -d x.enc.env \\\n  > x.env\nb=2\nsops -d y.enc.env > y.env\nc=3\n"
-    assert envrc.mended(text, "NEW", HOME) == "a=1\nNEW\nb=2\nc=3\n"
-    assert envrc.mended("a=1\n", "NEW", HOME) == "a=1\nNEW\n"
+def test_what_does_not_decrypt_is_not_taken_for_it(text: str) -> None:
+    """Comments, and other words of sops."""
+    assert envrc.decrypting(text, VARIABLES) == []
 
 
 def test_what_is_loaded_is_found() -> None:
-    """By either word of direnv's, with HOME put in."""
-    text = "dotenv \"$HOME\"/a.env\n  dotenv_if_exists 'b c.env'\n# dotenv d.env\n"
-    assert envrc.loaded(text, HOME) == [f"{HOME}/a.env", "b c.env"]
+    """By the words of direnv's and the shell's own, with what is known put in."""
+    text = "dotenv \"$HOME\"/a.env\n  dotenv_if_exists 'b c.env'\n# dotenv d.env\n[ -f x ] && dotenv $NO/e.env\n"
+    assert [each.path for each in envrc.loaded(text, VARIABLES)] == [f"{HOME}/a.env", "b c.env", None]
+    text = 'set -a; . ~/f.env; set +a\nsource_env_if_exists g\nsource "$(dirname x)/h"\n'
+    assert [each.path for each in envrc.sourced(text, VARIABLES)] == [f"{HOME}/f.env", "g", None]
+
+
+@pytest.mark.parametrize("home", ['/50% "$b"', "/it's", "/a b"])
+def test_what_is_written_for_direnv_is_read_back(home: str) -> None:
+    """Whatever the home is called."""
+    line = project.envrc_line(f"{home}/x/y.env", home)
+    assert [each.path for each in envrc.loaded(line, {"HOME": home})] == [f"{home}/x/y.env"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("export A=b", "b"), ("A='b $c'", "b $c"), ("export A=$B", None), ("A=$(sops -d x)", None), ("x; A=`y`", None)],
+)
+def test_what_a_variable_is_given_is_told(text: str, value: str | None) -> None:
+    """A reference is no literal."""
+    assert [(each.name, each.value) for each in envrc.assigned(text, VARIABLES)] == [("A", value)]
 
 
 # -- what is read off a unit and a compose file
@@ -194,6 +206,22 @@ def test_a_word_of_a_unit_keeps_its_blanks() -> None:
 
 
 @pytest.mark.parametrize(
+    "command", ["/bin/bash run_litellm.sh --config x", "bash -lc 'litellm --config x'", "/home/you/run.sh --config x"]
+)
+def test_what_a_shell_runs_is_not_told(command: str) -> None:
+    """It may take another config, whatever it is given."""
+    assert unit_exec.of_unit(f"ExecStart={command}\n", "", HOME).config == ""
+
+
+def test_a_units_drop_in_comes_after_it() -> None:
+    """Its command, its folder and its variables count."""
+    text = "Environment=A=1 B=2\nExecStart=x --config a\nWorkingDirectory=/x\n"
+    text += "Environment=\nEnvironment='A=3 4'\nExecStart=\nExecStart=env C=5 litellm --config b\nWorkingDirectory=~\n"
+    told = unit_exec.of_unit(text, "", HOME)
+    assert (told.config, told.folder, told.assigned) == ("b", HOME, {"A": "3 4", "C": "5"})
+
+
+@pytest.mark.parametrize(
     ("listens", "url"),
     [("127.0.0.1:4100", "http://127.0.0.1:4100"), ("4100", "http://127.0.0.1:4100"), ("[::1]:4", "http://[::1]:4")],
 )
@@ -214,37 +242,69 @@ def test_a_compose_file_in_its_long_form_is_read() -> None:
         "command": "--config /app/c/x.yaml",
         "volumes": [{"type": "bind", "source": "./conf", "target": "/app/c"}],
     }
+    elsewhere = "it has an env_file by a variable"
     found = compose.litellm(json.dumps({"services": {"proxy": service}}).encode())
     assert found == compose.Service(
-        "proxy", ("a.env",), "http://127.0.0.1:4400", "./conf/x.yaml", frozenset({"DATABASE_URL"})
+        *("proxy", ("a.env",), "http://127.0.0.1:4400", "./conf/x.yaml", frozenset({"DATABASE_URL"})),
+        *({"DATABASE_URL": "x"}, elsewhere),
     )
+
+
+LITELLM = {"image": "ghcr.io/berriai/litellm-database:main"}
+
+
+@pytest.mark.parametrize(
+    ("services", "name"),
+    [
+        ({"litellm-db": {"image": "postgres:16"}, "proxy": LITELLM}, "proxy"),
+        ({"litellm-db": {"image": "postgres:16"}, "proxy": {"command": "litellm --config x"}}, "proxy"),
+        ({"litellm": {"build": "."}}, "litellm"),
+        ({"litellm-db": {"image": "litellm.example/postgres:16"}}, ""),
+    ],
+)
+def test_a_name_alone_makes_no_gateway(services: dict[str, object], name: str) -> None:
+    """What a service runs comes before what it is called."""
+    found = compose.litellm(json.dumps({"services": services}).encode())
+    assert (found.name if found else "") == name
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"include": ["x.yaml"]},
+        {"services": {"a": {**LITELLM, "extends": {"service": "b"}}}},
+        {"services": {"a": LITELLM, "b": LITELLM}},
+        {"services": {"a": {**LITELLM, "env_file": "$X/a.env"}}},
+    ],
+)
+def test_what_a_compose_file_says_elsewhere_is_known_to_be_unknown(more: dict[str, object]) -> None:
+    """Another file may give the gateway a key."""
+    found = compose.litellm(json.dumps({"services": {"a": LITELLM}, **more}).encode())
+    assert found is not None
+    assert found.elsewhere
+
+
+def test_a_path_of_compose_is_told_by_what_is_known() -> None:
+    """As docs/how-to/containers.md writes it."""
+    given = {"env_file": ["${HOME}/a.env"], "volumes": ["$HOME/c.yaml:/c.yaml:ro"], "command": ["--config", "/c.yaml"]}
+    found = compose.litellm(json.dumps({"services": {"a": {**LITELLM, **given}}}).encode(), {"HOME": HOME})
+    assert found is not None
+    assert (found.env_files, found.config, found.elsewhere) == ((f"{HOME}/a.env",), f"{HOME}/c.yaml", "")
+
+
+def test_a_key_that_compose_hands_on_stands_elsewhere() -> None:
+    """Only a literal is one."""
+    given = ["A=x", "B", "C=${C}", "D="]
+    found = compose.litellm(json.dumps({"services": {"a": {**LITELLM, "environment": given}}}).encode())
+    assert found is not None
+    assert found.literals == {"A": "x"}
+    assert found.sets == frozenset("ABCD")
 
 
 @pytest.mark.parametrize("text", ["", "services: [1]", "services: {a: {image: redis}}", "services:\n  b:\n", "- 1"])
 def test_a_compose_file_without_the_gateway_has_none(text: str) -> None:
     """Whatever else is in it."""
     assert compose.litellm(text.encode()) is None
-
-
-# -- what is shown of a file that is left as it is
-
-
-def test_no_value_is_shown_in_a_difference() -> None:
-    """What a line assigns, a password in an address, and whatever looks like a key are left out; paths stay."""
-    key, token = f"sk-{secrets.token_urlsafe(32)}", secrets.token_hex(20)
-    lines = [
-        f"export LITELLM_MASTER_KEY={key}",
-        f"curl -H 'Authorization: Bearer {key}' x",
-        f"X=hunter2 sops -d a > b --token {token}",
-        "url=https://me:hunter2@host/",
-        "echo https://me:hunter2@host/ > b",
-        "SOPS_AGE_KEY='AGE-SECRET-KEY-1QQQQQQQQQQQQQQQQ' sops -d a",
-    ]
-    text = "\n".join(difference.unified("\n".join(lines), "", ".envrc"))
-    assert not any(word in text for word in (key, key[3:12], token, "hunter2", "1QQQ"))
-    assert "sops -d a > b" in text
-    kept = "sops -d secrets/global.enc.env > ~/.config/lab-secrets/litellm.env"
-    assert difference.redacted(kept) == kept
 
 
 # -- identities

@@ -64,6 +64,9 @@ class Stop:
         else:
             self._is_pending = True
 
+    def stand_firm(self, doing: str) -> None:
+        self._count, self._is_pending, self.is_firm = 0, False, True
+
     @property
     def must_stop_now(self) -> bool:
         return self._count > 1

@@ -20,8 +20,6 @@ from keyrotor.errors import Exit, InterruptedRun, KeyrotorError, RefusedError
 from keyrotor.ports import World
 from keyrotor.session import locked, want_nothing_owed
 
-AGAIN = "keyrotor bootstrap"
-
 
 class Outcome(StrEnum):
     """How it ended."""
@@ -57,7 +55,7 @@ class Founded:
         }[self.outcome]
         if self.outcome not in (Outcome.MADE, Outcome.NOTHING):
             return [said]
-        return [said, "Next:", *(f"  {command}" for command in self.survey.next)]
+        return [said, *(["Next:"] if self.survey.next else []), *(f"  {command}" for command in self.survey.next)]
 
     def as_json(self) -> dict[str, Any]:
         """The one object that `bootstrap --json` prints (docs/reference/json.md)."""
@@ -81,7 +79,7 @@ def lines_of(asked: Asked, survey: Survey) -> list[str]:
 def look(world: World, asked: Asked) -> Founded:
     """What would be made. Writes nothing."""
     survey = world.survey(asked)
-    want_nothing_owed(world, Path(survey.secret_file))
+    _want_possible(world, survey)
     outcome = Outcome.PLANNED if count(survey.things, State.MAKE) else Outcome.NOTHING
     return Founded(asked, survey, outcome)
 
@@ -99,19 +97,26 @@ def bootstrap(world: World, asked: Asked, told: Callable[[Founded], None]) -> Fo
     world.make_folder(Path(asked.folder), 0o755)
     world.make_folder(file.parent)  # the lock is held on it
     with locked(world, file):
-        want_nothing_owed(world, file)
         again = world.survey(asked)
+        _want_possible(world, again)
         if _agreed(again) != _agreed(found.survey):
-            raise RefusedError(f"cannot make a lab in {asked.folder}: it was changed meanwhile", hint=AGAIN)
-        _make(world, again)
+            raise RefusedError(f"cannot make a lab in {asked.folder}: it was changed meanwhile", hint=asked.again)
+        _make(world, again, asked.again)
     return Founded(asked, found.survey, Outcome.MADE)
+
+
+def _want_possible(world: World, survey: Survey) -> None:
+    """Raises OwedError for a run that is to be finished first: places differ in the midst of one. Else RefusedError."""
+    want_nothing_owed(world, Path(survey.secret_file))
+    if survey.refused:
+        raise survey.refused
 
 
 def _agreed(survey: Survey) -> list[tuple[str, str, State]]:
     return [(thing.id, thing.label, thing.state) for thing in survey.things]
 
 
-def _make(world: World, survey: Survey) -> None:
+def _make(world: World, survey: Survey, again: str) -> None:
     """Each step in its order. Raises KeyrotorError, which says that what was made stays."""
     for step in survey.steps:
         if step.make is None:
@@ -121,7 +126,7 @@ def _make(world: World, survey: Survey) -> None:
             step.make()
         except InterruptedRun as by:
             why = f"interrupted by {by}; what was made before {step.thing.label} stays"
-            raise KeyrotorError(why, hint=AGAIN) from None
+            raise KeyrotorError(why, hint=again) from None
         except KeyrotorError as error:
-            hint = f"{error.hint}; then {AGAIN}" if error.hint else AGAIN
+            hint = f"{error.hint}; then {again}" if error.hint else again
             raise KeyrotorError(f"{error}; what was made before it stays", hint=hint) from None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from keyrotor import shelf, source
 from keyrotor.boundary.quick import CoreDumps, Quick
 from keyrotor.boundary.sops import Sops
-from keyrotor.errors import UsageError
+from keyrotor.errors import PlaceError, UsageError
 
 if TYPE_CHECKING:
     from keyrotor.boundary.sops import Identity
@@ -41,7 +41,10 @@ def values(env: Mapping[str, str], folder: Path, name: str | None, only: Sequenc
     """Every value of the file, or those of these names. Raises UsageError, PlaybookError, PlaceError, RefusedError."""
     found = source.load(shelf.find(name, folder, env), env)
     sops = Sops(Quick(_load), env, _identity(found.identity))
-    every = sops.decrypt(Path(found.file), Path(found.project))
+    try:
+        every = sops.decrypt(Path(found.file), Path(found.project))
+    except PlaceError as error:
+        raise PlaceError(str(error), hint=error.hint or sops.hint_if_missing(Path(found.project))) from None
     if unknown := [key for key in only if key not in every]:
         raise UsageError(f"cannot find the key {unknown[0]}: {found.file} has {', '.join(sorted(every)) or 'none'}")
     return {key: secret for key, secret in every.items() if not only or key in only}

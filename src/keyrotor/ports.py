@@ -18,7 +18,7 @@ from keyrotor.core.materialised import Compared
 from keyrotor.core.model import Holds, Playbook, Row, Source, Value
 from keyrotor.core.preview import Change
 from keyrotor.core.recorded import Recorded
-from keyrotor.core.serving import Intent, Wish
+from keyrotor.core.serving import Intent, Removed, Wish
 from keyrotor.secret import Pair, Secret
 
 
@@ -51,6 +51,13 @@ class Place(Protocol):
 
 class Materialised(Protocol):
     """An env file that is made from the encrypted file. `only` names the keys in question; all, if there are none."""
+
+    @property
+    def has_leftover(self) -> bool:
+        """Whether a killed writer left something beside it, which may hold values."""
+
+    def tidy(self) -> None:
+        """Finish or clear away what a killed writer left. Raises PlaceError."""
 
     def compared(self, values: Mapping[str, Secret], only: Sequence[str] = ()) -> Compared:
         """How it stands beside these values. Writes nothing. Raises PlaceError."""
@@ -99,6 +106,9 @@ class Stop(Protocol):
 
     is_firm: bool
 
+    def stand_firm(self, doing: str) -> None:
+        """The next signal is answered with what is being done, and ignored; whatever came before does not count."""
+
     @property
     def must_stop_now(self) -> bool: ...
 
@@ -137,15 +147,17 @@ class Repository(Protocol):
 class Service(Protocol):
     """The gateway's unit, and the socket that holds its port. What is done was told by a look before."""
 
-    def to_install(self, *, replace: bool) -> Intent: ...
+    def to_install(self) -> Intent: ...
     def install(self) -> None:
         """Put both in place and start them. Safe after nothing, after half, and twice. Raises PlaceError."""
 
     def undo(self) -> None:
         """Make everything as the look before the install saw it. Raises PlaceError."""
 
-    def to_remove(self) -> Intent: ...
-    def remove(self) -> None:
+    def to_remove(self, present: Callable[[], Secret | None]) -> Intent:
+        """What a removal would do; `present` tells the value in force, None where it cannot be read."""
+
+    def remove(self) -> Removed:
         """Take ours away and bring back what stood there. Safe after half. Raises PlaceError."""
 
     def status(self) -> Sequence[Line]: ...
@@ -163,6 +175,9 @@ class World(Protocol):
     @property
     def screen(self) -> Screen: ...
     def now(self) -> datetime: ...
+    def rest(self, seconds: float) -> None:
+        """Wait. Raises InterruptedRun where somebody asks us to stop."""
+
     def foresee(self, book: Playbook) -> None:
         """This playbook will be looked at: what that needs may be made ready while something is waited for."""
 
@@ -265,8 +280,8 @@ class World(Protocol):
     def checks(self, book: Playbook | None, rows: Sequence[Row]) -> Iterable[Check]:
         """Everything that a doctor looks at; without a playbook, what needs none."""
 
-    def service(self, book: Playbook, unit: Row, door: Row, env_files: Sequence[Row], wish: Wish | None) -> Service:
-        """The units of a playbook's gateway, as wished for, or (None) as installed. Raises RefusedError, PlaceError."""
+    def service(self, book: Playbook, unit: Row, door: Row, env_files: Sequence[Row], wish: Wish) -> Service:
+        """The units of a playbook's gateway, as wished for. Raises RefusedError, PlaceError."""
 
     def variables(self) -> Mapping[str, str]:
         """The variables of our environment that matter to a rotation, without what may hold a key."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from keyrotor import playbook, shelf
@@ -20,7 +21,7 @@ from keyrotor.core.serving import Intent, Wish
 from keyrotor.errors import Exit, InterruptedRun, KeyrotorError, PlaceError, RefusedError, StuckError, UsageError
 from keyrotor.ports import Place, Service, World
 from keyrotor.preflight import told_as_refusal
-from keyrotor.secret import Pair
+from keyrotor.secret import Pair, Secret
 from keyrotor.session import locked, want_nothing_owed
 
 
@@ -33,13 +34,22 @@ class Subject:
     unit: Row
     door: Row
     env_files: tuple[Row, ...]
+    wish: Wish
+    others: tuple[str, ...]  # the units of the playbook's other gateways
 
-    def service(self, world: World, wish: Wish | None) -> Service:
+    def service(self, world: World) -> Service:
         """The two units. Raises RefusedError."""
         try:
-            return world.service(self.book, self.unit, self.door, self.env_files, wish)
+            return world.service(self.book, self.unit, self.door, self.env_files, self.wish)
         except PlaceError as error:
             raise RefusedError(str(error), hint=error.hint) from None
+
+    def intends(self, intent: Intent) -> Intent:
+        """The same, with a word on what it is not about."""
+        first = (
+            f"the playbook names other gateways too; only the first one's unit is made, not {', '.join(self.others)}"
+        )
+        return replace(intent, notes=(*intent.notes, first)) if self.others else intent
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,71 +95,83 @@ _SAID = {
 
 def to_install(world: World, name: str | None, wish: Wish) -> tuple[Intent, Told]:
     """What an install would do. Changes nothing. Raises what refuses it."""
-    subject = _subject(world, name, is_system=wish.is_system)
+    subject = _subject(world, name, wish)
     want_nothing_owed(world, Path(subject.book.source.file))
-    intent = _wanted(subject.service(world, wish), wish)
+    intent = subject.intends(_refusing(subject.service(world).to_install))
     return intent, Told(subject.book.name, "install", "nothing-to-do" if intent.is_none else "dry-run", intent)
 
 
 def install(world: World, name: str | None, wish: Wish) -> Told:
     """Install both units, and wait until the gateway accepts the present key. Raises what refuses it, before the first
     effect; afterwards PlaceError, with everything as it was, or StuckError."""
-    subject = _subject(world, name, is_system=wish.is_system)
+    subject = _subject(world, name, wish)
     book, file = subject.book, Path(subject.book.source.file)
     with locked(world, file):
         want_nothing_owed(world, file)
-        service = subject.service(world, wish)
-        intent = _wanted(service, wish)
-        if intent.is_none:
-            return Told(book.name, "install", "nothing-to-do", intent)
+        service = subject.service(world)
+        intent = subject.intends(_refusing(service.to_install))
         pair, door = _present(world, subject)
+        began = time.monotonic()
+        if intent.is_none:
+            try:
+                _prove(door, pair)
+            except PlaceError as error:
+                status = f"systemctl --{intent.scope} status {intent.unit}"
+                raise PlaceError(f"{error}\nnow: nothing was changed; it stands as it is to be", hint=status) from None
+            return Told(book.name, "install", "nothing-to-do", intent, seconds=time.monotonic() - began)
         if not world.screen.agrees(intent.lines, "Install now?"):
             return Told(book.name, "install", "not-agreed", intent, Exit.FAILED)
         began = time.monotonic()
         try:
             service.install()
-            door.put(Value.OLD, pair)
+            _prove(door, pair)
         except (PlaceError, InterruptedRun) as error:
-            raise _undone(service, intent, door, pair, error) from None
+            world.stop.stand_firm("putting everything back")
+            why = _why(f"cannot install {intent.unit}", error)
+            raise _undone(subject, service, intent, lambda: _prove(door, pair), why) from None
         return Told(book.name, "install", "installed", intent, seconds=time.monotonic() - began)
 
 
-def to_remove(world: World, name: str | None, *, is_system: bool) -> tuple[Intent, Told]:
+def to_remove(world: World, name: str | None, wish: Wish) -> tuple[Intent, Told]:
     """What a removal would do. Changes nothing. Raises what refuses it."""
-    subject = _subject(world, name, is_system=is_system)
+    subject = _subject(world, name, wish)
     want_nothing_owed(world, Path(subject.book.source.file))
-    intent = _refusing(subject.service(world, None).to_remove)
+    service = subject.service(world)
+    intent = _refusing(lambda: service.to_remove(lambda: _value(world, subject)))
     return intent, Told(subject.book.name, "remove", "nothing-to-do" if intent.is_none else "dry-run", intent)
 
 
-def remove(world: World, name: str | None, *, is_system: bool) -> Told:
+def remove(world: World, name: str | None, wish: Wish) -> Told:
     """Take away what an install has made, and bring back what stood before it. Raises what refuses it, PlaceError."""
-    subject = _subject(world, name, is_system=is_system)
+    subject = _subject(world, name, wish)
     book, file = subject.book, Path(subject.book.source.file)
     with locked(world, file):
         want_nothing_owed(world, file)
-        service = subject.service(world, None)
-        intent = _refusing(service.to_remove)
+        service = subject.service(world)
+        intent = _refusing(lambda: service.to_remove(lambda: _value(world, subject)))
         if intent.is_none:
             return Told(book.name, "remove", "nothing-to-do", intent)
         if not world.screen.agrees(intent.lines, "Remove now?"):
             return Told(book.name, "remove", "not-agreed", intent, Exit.FAILED)
         proof, unproven = _proof(world, subject) if intent.was_active else (None, "")
         began = time.monotonic()
-        world.stop.is_firm = True  # half removed helps nobody, and it takes a moment
+        world.stop.stand_firm("finishing the removal")  # half removed helps nobody, and it takes a moment
         try:
-            service.remove()
-            if proof:
-                pair, door = proof
-                door.put(Value.OLD, pair)
+            removed = service.remove()
         except (PlaceError, InterruptedRun) as error:
-            why = (
-                str(error) if isinstance(error, PlaceError) else f"cannot remove {intent.unit}: interrupted by {error}"
-            )
+            why = _why(f"cannot remove {intent.unit}", error)
             now = "now: it may be half removed, or what stood there before may not be up again"
-            raise StuckError(f"{why}\n{now}", hint="keyrotor service remove  (again)") from None
+            raise StuckError(f"{why}\n{now}", hint=f"{wish.command('remove')}  (again)") from None
+        proof = proof if removed.is_started else None
+        try:
+            if proof:
+                _prove(proof[1], proof[0])
+        except (PlaceError, InterruptedRun) as error:
+            why = _why(f"cannot prove the former {intent.unit}", error)
+            now = "now: ours is removed; the unit of before stands there again, and is not proven"
+            raise StuckError(f"{why}\n{now}", hint=f"systemctl --{intent.scope} status {intent.unit}") from None
         seconds = time.monotonic() - began if proof else None
-        notes = (*intent.notes, *([unproven] if unproven else []))
+        notes = (*intent.notes, *removed.notes, *([unproven] if unproven and removed.is_started else []))
         return Told(book.name, "remove", "removed", replace(intent, notes=notes), seconds=seconds)
 
 
@@ -161,33 +183,41 @@ def _proof(world: World, subject: Subject) -> tuple[tuple[Pair, Place] | None, s
         return None, f"the unit that is started again is not proven: {error}"
 
 
-def status(world: World, name: str | None, *, is_system: bool) -> tuple[Playbook, Row, Sequence[Line]]:
+def _value(world: World, subject: Subject) -> Secret | None:
+    """The present value; None where it cannot be read."""
+    source = subject.book.source
+    try:
+        return told_as_refusal(lambda: world.read_secret(source, to_set=False))[1].get(source.key)
+    except RefusedError:
+        return None
+
+
+def status(world: World, name: str | None, wish: Wish) -> tuple[Playbook, Row, Sequence[Line]]:
     """A line for each thing that keeps the gateway up. Changes nothing. Raises RefusedError, PlaceError."""
-    subject = _subject(world, name, is_system=is_system)
-    return subject.book, subject.unit, subject.service(world, None).status()
+    subject = _subject(world, name, wish)
+    return subject.book, subject.unit, subject.service(world).status()
 
 
-def _subject(world: World, name: str | None, *, is_system: bool) -> Subject:
+def _subject(world: World, name: str | None, wish: Wish) -> Subject:
     """Raises PlaybookError, UsageError."""
     book = playbook.load(shelf.find(name, world.folder, world.env), world.env)
     rows = plan.rows(book)
-    doors = [(row, plan.unit_of(rows, row)) for row in rows if row.act is Act.ADMIT]
-    door, unit = next(((door, unit) for door, unit in doors if unit and unit.act is Act.RESTART), (None, None))
-    if door is None or unit is None:
+    found = [(row, plan.unit_of(rows, row)) for row in rows if row.act is Act.ADMIT]
+    doors = [(door, unit) for door, unit in found if unit and unit.act is Act.RESTART]
+    if not doors:
         hint = "give it a [[place]] of kind systemd-unit, and below it one of kind litellm"
         raise UsageError(f"cannot tell the gateway's unit from {book.name}: it names none", hint=hint)
+    door, unit = doors[0]
     scope = unit.options["scope"]
-    if is_system != (scope == "system"):
-        meant = "system" if is_system else "user"
+    if wish.is_system != (scope == "system"):
+        meant = "system" if wish.is_system else "user"
         change = f'scope = "{meant}"  (in {book.path}, place {unit.place})'
-        hint = change if is_system else f"add --system, or {change}"
+        hint = change if wish.is_system else f"add --system, or {change}"
         raise UsageError(f"cannot use the {meant}'s systemd: {unit.label} is a unit of the {scope}'s", hint=hint)
     above = rows[: rows.index(unit)]
-    return Subject(book, rows, unit, door, tuple(row for row in above if row.kind == "env-file"))
-
-
-def _wanted(service: Service, wish: Wish) -> Intent:
-    return _refusing(lambda: service.to_install(replace=wish.replace))
+    env_files = tuple(row for row in above if row.kind == "env-file")
+    others = tuple(dict.fromkeys(other.label for _, other in doors if other.id != unit.id))
+    return Subject(book, rows, unit, door, env_files, replace(wish, book=quote(name or book.name)), others)
 
 
 def _refusing(look: Callable[[], Intent]) -> Intent:
@@ -215,21 +245,37 @@ def _present(world: World, subject: Subject) -> tuple[Pair, Place]:
         holds = places[row.id].holds(pair)
         if holds is not Holds.OLD and not (row.optional and holds is Holds.NEITHER):
             why = f"{row.label} does not hold the present {book.source.key}, with which the gateway is to start"
-            raise RefusedError(f"cannot go on with {subject.unit.label}: {why}", hint=f"keyrotor repair {book.name}")
+            verb = "repair" if places[row.id].shows() else "env"  # a repair adds nothing to a file that has no key
+            hint = f"keyrotor {verb} {subject.wish.book}"
+            raise RefusedError(f"cannot go on with {subject.unit.label}: {why}", hint=hint)
     return pair, places[subject.door.id]
 
 
-def _undone(
-    service: Service, intent: Intent, door: Place, pair: Pair, error: PlaceError | InterruptedRun
-) -> KeyrotorError:
+def _prove(door: Place, pair: Pair) -> None:
+    """Wait until the gateway accepts the present key. Raises PlaceError."""
+    try:
+        door.put(Value.OLD, pair)
+    except PlaceError as error:
+        raise PlaceError(str(error).replace("the old key", "the present key", 1), hint=error.hint) from None
+
+
+def _why(what: str, error: PlaceError | InterruptedRun) -> str:
+    return str(error) if isinstance(error, PlaceError) else f"{what}: interrupted by {error}"
+
+
+def _undone(subject: Subject, service: Service, intent: Intent, prove: Callable[[], None], why: str) -> KeyrotorError:
     """What is raised once everything is as it was before an install that failed; proven where a gateway ran then."""
-    why = str(error) if isinstance(error, PlaceError) else f"cannot install {intent.unit}: interrupted by {error}"
+    remove = subject.wish.command("remove")
     try:
         service.undo()
         if intent.was_active:
-            door.put(Value.OLD, pair)
+            prove()
     except (PlaceError, InterruptedRun) as another:
-        now = f"now: not everything is as it was before: {another}"
-        return StuckError(f"{why}\n{now}", hint="keyrotor service install  (again)   or   keyrotor service remove")
+        now = f"now: not everything is as it was before: {_why('the undoing', another)}"
+        again = subject.wish.command("install", *(["--replace"] if subject.wish.replace else []))
+        return StuckError(f"{why}\n{now}", hint=f"{again}  (again)   or   {remove}")
+    if intent.keeps_former and not intent.was_active:
+        now = "now: everything is as it was before, and the unit of before the first install, which is kept, is not up"
+        return KeyrotorError(f"{why}\n{now}", hint=f"{remove}  (brings it back)")
     proven = ", and the gateway that ran then accepts the present key again" if intent.was_active else ""
     return KeyrotorError(f"{why}\nnow: everything is as it was before{proven}")

@@ -18,7 +18,7 @@ def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
             raise UsageError(f"cannot read playbook {name}: no such file")
         return path
     shelves = _shelves(folder, env)
-    every = [path for shelf in shelves for path in sorted(shelf.glob("*.toml"))]
+    every = _every(shelves)
     known = [path for path in every if not is_incident(path)]
     found = _called(name, every) if name else known
     if name and found:
@@ -34,6 +34,15 @@ def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Path:
     why = f"there is no {name}" if name else "there are several"
     hint = f"keyrotor … {known[0].stem}  (name the one you mean)"
     raise UsageError(f"cannot choose a playbook: {why}; known: {names}", hint=hint)
+
+
+def has_others(path: Path, folder: Path, env: Mapping[str, str]) -> bool:
+    """Whether this playbook must be named, for it is, or will be, not the only one."""
+    return any(each != path and not is_incident(each) for each in _every(_shelves(folder, env)))
+
+
+def _every(shelves: Sequence[Path]) -> list[Path]:
+    return [path for shelf in shelves for path in sorted(shelf.glob("*.toml"))]
 
 
 def find_all(names: Sequence[str], folder: Path, env: Mapping[str, str]) -> list[Path]:

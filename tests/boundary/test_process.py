@@ -303,6 +303,22 @@ def test_in_a_rollback_the_first_is_answered_and_the_second_stops() -> None:
         signal.signal(signal.SIGTERM, former)
 
 
+def test_who_puts_everything_back_says_so_to_the_next_signal(signals: Signals) -> None:
+    """The one that led there does not count; only the one after the answer stops it."""
+    said: list[str] = []
+    signals._say = said.append
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(InterruptedRun):
+        signals.rest(0.01)
+    signals.stand_firm("putting everything back")
+    os.kill(os.getpid(), signal.SIGTERM)
+    signals.rest(0.01)
+    assert said == ["SIGTERM: putting everything back; once more stops now"]
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(InterruptedRun):
+        signals.rest(0.01)
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGPIPE])
 def test_a_hangup_and_a_closed_pipe_stop_nothing(signals: Signals, number: signal.Signals) -> None:
     """A run outlives the terminal that it was started in."""

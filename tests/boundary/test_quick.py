@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from keyrotor.boundary.quick import CoreDumps, Quick
 from keyrotor.errors import PlaceError
 
 ENV = {"PATH": os.environ["PATH"]}
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def test_it_answers_as_the_other_runner_does(tmp_path: Path) -> None:
@@ -36,7 +40,7 @@ def test_a_program_is_found_along_its_own_path(tmp_path: Path) -> None:
     assert Quick().run(["./mine"], env=ENV, cwd=tmp_path).out == b"mine\n"
     with pytest.raises(PlaceError, match="cannot run mine: no such program"):
         Quick().run(["mine"], env=ENV)
-    with pytest.raises(PlaceError, match="cannot run plain: PermissionError"):
+    with pytest.raises(PlaceError, match="cannot run plain: permission denied"):
         Quick().run(["plain"], env={"PATH": str(tmp_path)})
 
 
@@ -51,6 +55,31 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -
     while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
         assert time.monotonic() - began < 100
         time.sleep(0.01)
+
+
+def test_a_signal_that_ends_us_ends_the_child_first(tmp_path: Path) -> None:
+    """With all that it started; and we die of the signal itself. One that is ignored (nohup) ends nothing."""
+    told = f"echo $! > {tmp_path}/made; mv {tmp_path}/made {tmp_path}/pid"
+    code = (
+        "import signal, sys; from keyrotor.boundary.quick import Quick, be_ended_by_ctrl_c\n"
+        "be_ended_by_ctrl_c(); signal.signal(signal.SIGHUP, getattr(signal, sys.argv[2]))\n"
+        "Quick().run(['sh', '-c', sys.argv[1]], env={'PATH': sys.argv[3]})"
+    )
+    for number, hang_up, shell in (
+        *((number, "SIG_DFL", f"sleep 300 & {told}; wait") for number in ENDING),
+        (signal.SIGHUP, "SIG_IGN", f"sleep 0.5 & {told}; wait"),
+    ):
+        ours = subprocess.Popen([sys.executable, "-c", code, shell, hang_up, ENV["PATH"]], start_new_session=True)
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.01)
+        pid = int((tmp_path / "pid").read_text())
+        (tmp_path / "pid").unlink()
+        ours.send_signal(number)
+        assert ours.wait(60) == (-number if hang_up == "SIG_DFL" else 0)
+        deadline = time.monotonic() + 100
+        while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_it_leads_a_session_of_its_own() -> None:

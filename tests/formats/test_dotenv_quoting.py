@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from keyrotor.demo.user_systemd import UserManager, private_user_manager
 from keyrotor.errors import FormatError, KeyrotorError
-from keyrotor.formats.dotenv import read, render, values, with_value, written
+from keyrotor.formats.dotenv import is_plain, read, render, trouble, values, with_line, with_value, written
 
 SPECIAL = [
     *"'\"\\$`#!={}()<>;&|*?~^%@ \t\n\r[]-:,",
@@ -244,10 +245,10 @@ others = st.sampled_from(["", "# KEY=x", "A=b", "B='c d' # e", 'C="d\ne"', "KEY2
     st.booleans(),
     st.sampled_from(CASES),
 )
-def test_a_value_is_replaced_with_its_quotes_and_nothing_else(
+def test_a_line_is_written_anew_and_nothing_else_is_changed(
     parts: list[tuple[str, bool | None]], newline: str, is_ended: bool, value: str
 ) -> None:
-    """Every assignment of the name holds the new value; every other byte stands where it stood."""
+    """Every assignment of the name is one that all readers take alike, or named; every other byte stands."""
     data = (
         newline.join(line.format("old value" if "{}" in line[5:] else "") for line, _ in parts) + newline * is_ended
     ).encode()
@@ -255,14 +256,79 @@ def test_a_value_is_replaced_with_its_quotes_and_nothing_else(
         with pytest.raises(ValueError, match="cannot render KEY"):
             with_value(data, "KEY", value.encode())
         return
+    if any(trouble(data, leaf) for leaf in read(data) if leaf.key == "KEY"):
+        assert newline == "\r\n" or b" #" in data
+        with pytest.raises(ValueError, match=r"cannot render KEY: line \d+ (ends in CRLF|has a comment)"):
+            with_value(data, "KEY", value.encode())
+        return
     result = with_value(data, "KEY", value.encode())
     changed = [(leaf.key, leaf.text) for leaf in read(result)]
     assert changed == [(leaf.key, value.encode() if leaf.key == "KEY" else leaf.text) for leaf in read(data)]
-    new, wanted = written("KEY", value.encode()), data
-    for old in (b'"old value"', b"'old value'", b"old value"):
-        wanted = wanted.replace(old, new)
-    if b"KEY=\r" not in data + b"\r" and b"KEY=\n" not in data + b"\n" and b"KEY= #c" not in data:
-        assert result == wanted
+    assert all(is_plain(result, leaf) for leaf in read(result) if leaf.key == "KEY")
+    line = re.compile(rb"^( ?)(?:export )?KEY ?= ?(?:old value|'old value'|\"old value\")?(?=\r?$)", re.MULTILINE)
+    new = written("KEY", value.encode())
+    assert result == line.sub(lambda found: found[1] + b"KEY=" + new, data)
+
+
+TROUBLES = {
+    b"KEY_A=v # c\n": "line 1 has a comment behind the value",
+    b"\nKEY_A='v' # c\n": "line 2 has a comment behind the value",
+    b"KEY_A= # c\n": "line 1 has a comment behind the value",
+    b"A=1\n# c \\\nKEY_A=v\n": "the comment above line 3 ends in a backslash",
+    b"\xef\xbb\xbfKEY_A=v\n": "a byte order mark",
+    b"\n ; c\nKEY_A=v\n": "line 2 is a comment with `;`",
+    b"\r\nKEY_A=v\r\n": "line 2 ends in CRLF",
+}
+HEADS = [b"export KEY_A=v\n", b"KEY_A = v\n", b"KEY_A= v\n", b"KEY_A =v\n", b" export KEY_A = 'v'\n"]
+FINE = [
+    b"KEY_A=v\n",
+    b" \tKEY_A=v \t\n",
+    b"KEY_A='v' \n",
+    b"# c \\\n\nKEY_A=v\n",
+    b"A=1 # c\nKEY_A=v",
+    b"#\\ \nKEY_A=v",
+]
+
+
+@pytest.mark.parametrize("data", [*TROUBLES, *HEADS, *FINE])
+def test_what_counts_as_plain_is_what_all_four_readers_take_alike(readers: Readers, data: bytes) -> None:
+    """The whole line counts, and what stands above it: the real four say so."""
+    leaf = next(leaf for leaf in read(data) if leaf.key == "KEY_A")
+    try:
+        are_alike = all(got.get("KEY_A") == b"v" for got in readers.all(data).values())
+    except subprocess.CalledProcessError:  # a reader stops at it
+        are_alike = False
+    assert is_plain(data, leaf) is are_alike is (data in FINE)
+
+
+@pytest.mark.parametrize("data", TROUBLES)
+def test_a_line_that_cannot_be_mended_is_named(data: bytes) -> None:
+    """Nothing is written there, and nothing handed on."""
+    with pytest.raises(ValueError, match=f"cannot render KEY_A: .*{TROUBLES[data]}"):
+        with_value(data, "KEY_A", b"w")
+    with pytest.raises(ValueError, match=f"cannot tell what KEY_A is: .*{TROUBLES[data]}"):
+        values(data)
+
+
+@pytest.mark.parametrize("data", HEADS)
+def test_a_line_is_written_anew_so_that_all_readers_take_it(data: bytes) -> None:
+    """`export` and blanks around the equals sign go; the value alone was certain before."""
+    assert values(data) == {"KEY_A": b"v"}
+    assert with_value(data, "KEY_A", b"w").lstrip() == b"KEY_A=w\n"
+
+
+@pytest.mark.parametrize("end", [b"# old stuff \\", b"# old stuff \\\n", b"A=1\n#\\\n", b"", b"A=1"])
+def test_a_further_line_is_not_taken_for_a_part_of_a_comment(readers: Readers, end: bytes) -> None:
+    """All four see the line behind a last comment that ends in a backslash."""
+    assert {got["KEY_B"] for got in readers.all(with_line(end, "KEY_B", b"v")).values()} == {b"v"}
+
+
+def test_a_byte_that_was_lost_is_not_written() -> None:
+    """sops puts U+FFFD for what is no UTF-8."""
+    with pytest.raises(ValueError, match=r"cannot render K: it holds U\+FFFD"):
+        written("K", "a\ufffdb".encode())
+    with pytest.raises(ValueError, match="cannot tell what K is"):
+        values("K='a\ufffdb'\n".encode())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from keyrotor.errors import RefusedError
 from keyrotor.formats import unit_files
-from keyrotor.formats.unit_files import Former, Origin, Wanted
+from keyrotor.formats.unit_files import Origin, Wanted
 
 WANTED = Wanted(
     name="litellm.service",
@@ -55,7 +55,10 @@ def test_the_unit_has_what_keeps_a_key_safe() -> None:
 @pytest.mark.parametrize(
     ("other", "command"),
     [
-        ({}, "ExecStart=:/home/you/venv/bin/uvicorn litellm.proxy.proxy_server:app --fd 3"),
+        (
+            {},
+            "ExecStart=:/home/you/venv/bin/uvicorn litellm.proxy.proxy_server:app --fd 3 --app-dir /home/you/venv/bin",
+        ),
         (
             {"has_database": True},
             "ExecStart=:/home/you/venv/bin/litellm --config /home/you/lab/litellm.yaml --host 127.0.0.1 --port 4000 "
@@ -127,16 +130,8 @@ def test_whose_a_text_is_is_told_by_its_last_line() -> None:
     assert unit_files.origin(None) is Origin.ABSENT
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"[Service]\nExecStart=/bin/true", b"[Unit]\r\n\xff\n", b"# keyrotor service: x\n"]
-)
-def test_what_is_kept_is_brought_back_byte_for_byte(data: bytes) -> None:
-    """With how the unit was."""
-    was = Former("enabled", "active", stood_here=True)
-    assert unit_files.brought_back(unit_files.kept(data, was)) == (data, was)
-
-
-def test_what_was_kept_and_then_changed_is_not_brought_back() -> None:
-    """Nobody knows what it was."""
-    with pytest.raises(RefusedError, match="cannot tell how the former unit was"):
-        unit_files.brought_back(b"[Service]\n")
+def test_the_port_that_is_installed_is_told_by_the_text() -> None:
+    """By the socket's, or by that of the service without one."""
+    assert unit_files.listens(unit_files.socket(but(host="::1"))) == 4000
+    assert unit_files.listens(unit_files.service(but(has_socket=False))) == 4000
+    assert unit_files.listens(unit_files.service(WANTED)) == 0

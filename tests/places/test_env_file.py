@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from keyrotor.boundary import files
+from keyrotor.boundary import files, in_place
 from keyrotor.boundary.plaintext import unseal
 from keyrotor.core.model import Holds, Value
 from keyrotor.errors import PlaceError
@@ -286,3 +286,39 @@ def test_the_mode_survives_both_ways(scene: EnvScene, mode: int) -> None:
     assert scene.file.stat().st_mode & 0o7777 == mode
     scene.place.put(Value.OLD, scene.pair)
     assert whole(scene.root) == before
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_what_a_killed_writer_left_is_tidied(scene: EnvScene, begins: bool) -> None:
+    """A torn file is finished, a sibling is gone; where there is none nothing is touched."""
+    twin = scene.root / "twin"
+    twin.hardlink_to(scene.file)
+    old = scene.file.read_bytes()
+    new = old.replace(unseal(scene.pair.old), unseal(scene.pair.new))
+    at = old.index(unseal(scene.pair.old)) + 20
+    files.sibling_of(scene.file).write_bytes(in_place.intent(old, new))
+    if begins:
+        twin.write_bytes(new[:at] + old[at:])
+        with pytest.raises(PlaceError, match="a write of it was not finished"):
+            scene.place.values()
+    assert scene.place.has_leftover
+    scene.place.tidy()
+    assert (twin.read_bytes(), scene.place.has_leftover) == (new if begins else old, False)
+
+
+def test_a_line_that_is_added_is_no_part_of_a_comment(scene: EnvScene) -> None:
+    """A last comment that ends in a backslash takes the next line with it, for systemd: an empty one."""
+    scene.write(b"# old stuff \\")
+    scene.place.put(Value.NEW, scene.pair)
+    assert scene.file.read_bytes() == b"# old stuff \\\n\n%b=%b\n" % (KEY.encode(), unseal(scene.pair.new))
+
+
+def test_a_link_that_leads_nowhere_is_made_where_it_leads(scene: EnvScene) -> None:
+    """With its folder; the link stays."""
+    scene.file.unlink()
+    scene.file.symlink_to(scene.root / "run" / "real.env")
+    assert scene.place.check(scene.pair) == []
+    scene.place.put(Value.NEW, scene.pair)
+    assert scene.file.is_symlink()
+    assert (scene.root / "run" / "real.env").stat().st_mode & 0o7777 == 0o600
+    assert scene.place.holds(scene.pair) is Holds.NEW

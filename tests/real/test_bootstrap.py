@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import plistlib
 import signal
 import socket
 import stat
@@ -225,8 +226,13 @@ def test_where_nothing_is_known_a_person_fills_in_the_command(home: Home) -> Non
 def test_launchd_can_be_asked_for(home: Home) -> None:
     """On a Mac the agent that runs LiteLLM is restarted, by the label in its file."""
     agent = home.home / "Library" / "LaunchAgents" / "my.litellm.plist"
-    write(agent, "<plist><dict><key>Label</key>\n<string>my.litellm</string></dict></plist>")
+    config = home.project / "mine.yaml"
+    write(config, "general_settings: {master_key: os.environ/LITELLM_MASTER_KEY}\n")
+    said = {"Label": "my.litellm", "ProgramArguments": ["litellm", "--config", str(config), "--port", "4100"]}
+    agent.parent.mkdir(parents=True)
+    agent.write_bytes(plistlib.dumps(said))
     home.bootstrap("--host", "launchd")
+    assert 'url    = "http://127.0.0.1:4100"' in home.playbook.read_text()
     put = json.dumps(["launchctl", "kickstart", "-k", f"gui/{os.getuid()}/my.litellm"])
     assert put in home.playbook.read_text()
 

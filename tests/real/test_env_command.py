@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import resource
 import secrets
 import stat
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from on_lab import (
     Keyrotor,
     MakeLab,
+    StartKeyrotor,
     add_command,
     add_place,
     differing,
@@ -77,17 +79,18 @@ def test_an_absent_file_is_made_whole_and_private(lab: Lab, keyrotor: Keyrotor, 
 
 
 def test_only_what_differs_is_replaced(lab: Lab, keyrotor: Keyrotor) -> None:
-    """Comments, order, keys that are not ours, line ends, mode and links stay; a second time nothing is written."""
+    """Comments, order, keys that are not ours, mode and links stay; a second time nothing is written."""
     real = lab.env_file.with_name("real.env")
     lab.env_file.rename(real)
     lab.env_file.symlink_to(real)
-    text = "# mine\r\nMINE=a b # c\r\nexport LITELLM_MASTER_KEY = \"of old\" # kept\r\nB='x\r\ny'\r\n"
+    text = "# mine\nMINE=a b # c\n export LITELLM_MASTER_KEY = \"of old\" \nB='x\ny'\n# old stuff \\"
     real.write_bytes(text.encode())
     real.chmod(0o640)
     done = keyrotor(lab, "env")
     assert (done.returncode, done.stdout) == (0, f"{lab.env_file}: {MASTER} replaced; {SALT} added\n")
     keys = wanted(lab)
-    assert real.read_bytes() == (text.replace('"of old"', keys[MASTER]) + f"{SALT}={keys[SALT]}\r\n").encode()
+    brought = text.replace('export LITELLM_MASTER_KEY = "of old"', f"{MASTER}={keys[MASTER]}")
+    assert real.read_bytes() == f"{brought}\n\n{SALT}={keys[SALT]}\n".encode()
     assert lab.env_file.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     before = tree(lab)
@@ -125,8 +128,10 @@ def test_a_value_that_no_quotes_hold_is_refused_before_anything_is_written(lab: 
     before = tree(lab)
     done = keyrotor(lab, "env")
     assert done.returncode == 3
-    assert "cannot render ODD" in done.stderr
+    assert f"cannot write {lab.home}/all.env: ODD: its quotes" in done.stderr
     assert marker not in done.stderr
+    assert f"hint: keys = […] in the env-file of {lab.playbook}  (leave ODD out; keyrotor exec " in done.stderr
+    assert "hint" not in keyrotor(lab, "env", "--check").stderr
     assert differing(before, tree(lab)) == []
     assert keyrotor(lab, "env", "--only", MASTER).returncode == 3  # an absent file is always made whole
 
@@ -185,6 +190,119 @@ def test_what_a_killed_one_left_is_cleared_away(lab: Lab, keyrotor: Keyrotor) ->
     assert [path for path in (torn, second.with_name(".second.env.keyrotor")) if path.exists()] == []
 
 
+def test_what_lies_beside_a_file_that_is_right_is_cleared_away(lab: Lab, keyrotor: Keyrotor) -> None:
+    """It may hold values."""
+    left = lab.env_file.with_name(".litellm.env.keyrotor")
+    left.write_text(f"{MASTER}=half of it")
+    done = keyrotor(lab, "env")
+    assert (done.returncode, done.stdout, left.exists()) == (0, "", False)
+
+
+def test_several_shells_at_once_all_end_well(lab: Lab, start_keyrotor: StartKeyrotor) -> None:
+    """Whoever finds nothing to do takes no lock, and whoever must write waits for the one that does."""
+    lab.env_file.unlink()
+    shells = [start_keyrotor(lab, "env") for _ in range(4)]
+    assert [shell.wait(60) for shell in shells] == [0] * 4
+    assert held(lab.env_file) == wanted(lab)
+
+
+def test_a_file_behind_a_link_that_leads_nowhere_is_made(lab: Lab, keyrotor: Keyrotor, tmp_path: Path) -> None:
+    """Where the link leads, with its folder: a tmpfs is empty after a boot. A link to itself is refused."""
+    lab.env_file.unlink()
+    lab.env_file.symlink_to(tmp_path / "run" / "real.env")
+    done = keyrotor(lab, "env")
+    assert (done.returncode, done.stdout) == (0, f"{lab.env_file}: made\n"), done.stderr
+    assert stat.S_IMODE((tmp_path / "run" / "real.env").stat().st_mode) == 0o600
+    assert lab.env_file.is_symlink()
+    assert held(lab.env_file) == wanted(lab)
+    (tmp_path / "file").write_text("")
+    for target, why in ((tmp_path / "file" / "real.env", "is not there"), (lab.env_file, "leads back to itself")):
+        lab.env_file.unlink()
+        lab.env_file.symlink_to(target)
+        refused = keyrotor(lab, "env")
+        assert (refused.returncode, "it is a link" in refused.stderr, why in refused.stderr) == (3, True, True)
+
+
+def test_one_that_cannot_be_written_after_all_does_not_hide_the_others(lab: Lab, keyrotor: Keyrotor) -> None:
+    """What was written before it is told, and what was not; no file may be so long here (RLIMIT_FSIZE)."""
+    second = second_place(lab, "second.env", ["LONG", MASTER])
+    third = second_place(lab, "third.env", [MASTER])
+    set_value(lab, "LONG", "x" * 60_000)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    for more in (["--json"], []):
+        edit(lab.env_file, wanted(lab)[MASTER], "of-old")
+        done = subprocess.run(
+            keyrotor_argv("env", *more),
+            check=False,
+            cwd=lab.project,
+            env=keyrotor_env(lab),
+            capture_output=True,
+            text=True,
+            preexec_fn=limit,
+        )
+        assert done.returncode == 1, done.stderr
+        assert held(lab.env_file) == wanted(lab)
+        if more:
+            told = json.loads(done.stdout)
+            assert (told["exit"], [each["state"] for each in told["files"]]) == (1, ["written", "absent", "absent"])
+            assert [len(each["reasons"]) for each in told["files"]] == [0, 1, 0]
+    assert done.stdout == f"{lab.env_file}: {MASTER} replaced\n{second}: absent\n{third}: absent\n"
+    assert f"cannot make {second}: file too large" in done.stderr
+    assert "nothing was changed" not in done.stderr
+
+
+def test_keys_that_the_encrypted_file_lacks_are_told(lab: Lab, keyrotor: Keyrotor) -> None:
+    """As a reason, also where the rest is right; and by `--print`, before a line is printed."""
+    playbook = lab.playbook.read_text()
+    edit(lab.playbook, f'keys = ["{MASTER}"', f'keys = ["NO_SUCH", "{MASTER}"')
+    assert lab.playbook.read_text() != playbook
+    with lab.env_file.open("a") as file:
+        file.write("NO_SUCH=x\n")
+    for more, code in (["--check"], 10), ([], 3):
+        done = keyrotor(lab, "env", *more)
+        assert (done.returncode, "the encrypted file has no key NO_SUCH" in done.stderr) == (code, True)
+    printed = keyrotor(lab, "env", "--print")
+    assert (printed.returncode, printed.stdout) == (3, "")
+    assert "cannot print NO_SUCH" in printed.stderr
+    refused = keyrotor(lab, "env", "--print", "--only", "GRAFANA_TOKEN")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "cannot find the key GRAFANA_TOKEN" in refused.stderr
+    assert keyrotor(lab, "env", "--print", "--only", MASTER).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("{}={} # the key\n", "line 1 has a comment behind the value"),
+        ("{}={}\r\n", "line 1 ends in CRLF"),
+        ("; old\n{}={}\n", "line 1 is a comment with `;`"),
+        ("\ufeff{}={}\n", "it begins with a byte order mark"),
+        ("# old \\\n{}={}\n", "the comment above line 2 ends in a backslash"),
+    ],
+)
+def test_a_line_that_readers_take_differently_is_named(lab: Lab, keyrotor: Keyrotor, line: str, why: str) -> None:
+    """Not called the same, and not written, for the comment is not ours to take away."""
+    salt = f"{SALT}={wanted(lab)[SALT]}\n"
+    lab.env_file.write_text(line.format(MASTER, wanted(lab)[MASTER]) + salt, newline="")
+    before = tree(lab)
+    checked = keyrotor(lab, "env", "--check")
+    assert (checked.returncode, why in checked.stderr, "hint" in checked.stderr) == (10, True, False)
+    refused = keyrotor(lab, "env")
+    assert (refused.returncode, why in refused.stderr) == (3, True)
+    assert differing(before, tree(lab)) == []
+
+
+def test_a_pipe_in_its_place_is_told_once(lab: Lab, keyrotor: Keyrotor) -> None:
+    """And is not waited for."""
+    lab.env_file.unlink()
+    os.mkfifo(lab.env_file)
+    for command in (["env"], ["exec", "--env-file", "true"]):
+        assert f"keyrotor: cannot read {lab.env_file}: it is not a file\n" in keyrotor(lab, *command).stderr
+
+
 def test_it_works_wherever_it_is_typed(lab: Lab, keyrotor: Keyrotor, tmp_path: Path) -> None:
     """From a folder below, by name, by path; with odd characters in the paths, which it shows as they are."""
     odd = second_place(lab, "it's 100% né/$all.env", [MASTER])
@@ -207,6 +325,9 @@ def test_only_some_keys(lab: Lab, keyrotor: Keyrotor) -> None:
     lab.env_file.write_text(f"{MASTER}=other\n{SALT}=other\n")
     assert keyrotor(lab, "env", "--only", MASTER).stdout == f"{lab.env_file}: {MASTER} replaced\n"
     assert held(lab.env_file)[SALT] == "other"
+    edit(lab.env_file, wanted(lab)[MASTER], "of-old")
+    checked = keyrotor(lab, "env", "--check", "--only", MASTER, str(lab.playbook))
+    assert f"hint: keyrotor env {lab.playbook}\n" in checked.stderr  # as it was typed
     for unknown in ("NO_SUCH", "GRAFANA_TOKEN"):  # the second is in the encrypted file, but not in `keys`
         refused = keyrotor(lab, "env", "--only", unknown)
         assert (refused.returncode, f"cannot find the key {unknown}" in refused.stderr) == (2, True)
@@ -241,16 +362,21 @@ def test_without_an_env_file_the_lines_to_add_are_told(lab: Lab, keyrotor: Keyro
 
 
 def test_a_run_that_is_going_on_or_owed_is_waited_for(lab: Lab, keyrotor: Keyrotor) -> None:
-    """30 while the lock is held, 22 while a run is owed; `--check` and `--print` only read, and are not blocked."""
+    """30 while the lock is held, 22 while a run is owed; what only reads, or has nothing to write, is not blocked."""
     folder = os.open(lab.secret_file.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
-    assert keyrotor(lab, "env").returncode == 30
+    assert keyrotor(lab, "env").returncode == 0
     assert keyrotor(lab, "env", "--check").returncode == 0
+    right = lab.env_file.read_bytes()
+    edit(lab.env_file, SALT, f"{SALT}_OF_OLD")
+    assert keyrotor(lab, "env").returncode == 30
+    lab.env_file.write_bytes(right)
     os.close(folder)
     lab.start()
     lab.wait_until_healthy()
     add_command(lab, "exit 1")
     assert keyrotor(lab, "rotate", "--yes").returncode == 21
+    edit(lab.env_file, SALT, f"{SALT}_OF_OLD")
     refused = keyrotor(lab, "env")
     assert (refused.returncode, "hint: keyrotor resume" in refused.stderr) == (22, True)
     assert keyrotor(lab, "env", "--check").returncode in (0, 10)
@@ -273,6 +399,8 @@ def test_a_former_value_is_not_brought_back(lab: Lab, keyrotor: Keyrotor) -> Non
         assert "cannot materialise: " in refused.stderr
         assert "holds a former value" in refused.stderr
         assert old not in refused.stderr
+    assert keyrotor(lab, "env", "--check", "--only", SALT).returncode == 0  # that one is no former value
+    assert keyrotor(lab, "env", "--only", SALT).returncode == 0
     assert differing(before, tree(lab)) == []
 
 

@@ -16,10 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from on_lab import Keyrotor, MakeLab, StartKeyrotor, add_command, differing, edit, keyrotor_argv, keyrotor_env, tree
+from on_lab import (
+    Keyrotor,
+    MakeLab,
+    StartKeyrotor,
+    add_command,
+    add_place,
+    differing,
+    edit,
+    keyrotor_argv,
+    keyrotor_env,
+    tree,
+)
 from test_identity import BACKEND
 
 from keyrotor import playbook, source
+from keyrotor.boundary import in_place
 from keyrotor.demo.lab import Lab
 from keyrotor.errors import KeyrotorError
 
@@ -123,6 +135,28 @@ def test_a_value_with_a_nul_is_refused_by_name(lab: Lab) -> None:
     assert run(lab, "--only", NAMES[0], "--", "true").returncode == 0
 
 
+def test_what_was_no_text_is_refused_by_name(lab: Lab) -> None:
+    """sops' JSON has U+FFFD for a byte that is no UTF-8: the program would get another value than was encrypted."""
+    plain = lab.run(lab.sops, "decrypt", *TYPES, str(lab.secret_file)).encode() + b"ODD=a\xffb\n"
+    name = ["--filename-override", "secrets/global.enc.env", "/dev/stdin"]
+    argv = [lab.sops, "encrypt", *TYPES, *name]
+    sealed = subprocess.run(argv, input=plain, check=True, cwd=lab.project, env=lab.environment(), capture_output=True)
+    lab.secret_file.write_bytes(sealed.stdout)
+    refused = run(lab, "--", "true")
+    assert (refused.returncode, b"cannot hand over ODD: it is no text" in refused.stderr) == (3, True)
+    assert run(lab, "--only", NAMES[0], "--", "true").returncode == 0
+
+
+def test_a_value_that_is_too_long_for_a_variable_is_named(lab: Lab) -> None:
+    """128 KiB with its name; what to type instead is told."""
+    set_value(lab, "LONG", "x" * (128 * 1024 - len("LONG=") - 1))
+    assert run(lab, "--", "true").returncode == 0
+    set_value(lab, "LONG", "x" * (128 * 1024 - len("LONG=")))
+    refused = run(lab, "--", "true")
+    assert (refused.returncode, b"cannot hand over LONG: " in refused.stderr) == (3, True)
+    assert b"hint: keyrotor exec --only KEY" in refused.stderr
+
+
 @pytest.mark.parametrize("code", [0, 1, 3, 7, 22, 255])
 def test_the_exit_code_is_the_programs_own(lab: Lab, code: int) -> None:
     """It has taken our place."""
@@ -160,8 +194,16 @@ def test_a_script_without_a_first_line_is_run_by_the_shell(lab: Lab, tmp_path: P
 
 def test_what_follows_the_program_is_its_own(lab: Lab) -> None:
     """Options of the program are not ours, with or without `--`."""
-    for command in (["--", "echo", "--only", "-h", "--", "x"], ["echo", "--only", "-h", "--", "x"]):
-        assert run(lab, *command).stdout == b"--only -h -- x\n"
+    for command in (["--", "echo", "--only", "-h", "--x"], ["echo", "--only", "-h", "--x"]):
+        assert run(lab, *command).stdout == b"--only -h --x\n"
+    assert run(lab, "echo", "--", "x").stdout == b"-- x\n"
+
+
+@pytest.mark.parametrize("words", [["--playbok", "x", "--", "true"], ["--onyl=X", "true"], ["-x", "true"]])
+def test_a_mistyped_option_is_an_error(lab: Lab, words: list[str]) -> None:
+    """It is not taken for the program."""
+    refused = run(lab, *words)
+    assert (refused.returncode, b"No such option" in refused.stderr) == (2, True)
 
 
 LOOK = """
@@ -241,6 +283,7 @@ def test_the_terminal_is_the_programs_own(lab: Lab) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(lab.project)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started us in the background has it ignored
         shell = 'trap "echo caught; exit 9" INT; test -t 0 && test -t 1 && echo ready; while :; do sleep 0.02; done'
         os.execve(sys.executable, keyrotor_argv("exec", "--", "sh", "-c", shell), keyrotor_env(lab))
     said = b""
@@ -276,12 +319,19 @@ def test_sops_errors_are_told_in_our_words_and_nothing_is_run(lab: Lab, tmp_path
     (tmp_path / "away").rename(lab.identity)
     edit(lab.secret_file, "sops_mac=", "sops_mac_=")
     assert run(lab, "--", "sh", "-c", mark).returncode == 1
-    assert run(lab, "--", "sh", "-c", mark, env=keyrotor_env(lab, KEYROTOR_SOPS="/no/such")).returncode == 1
+    no_sops = run(lab, "--", "sh", "-c", mark, env=keyrotor_env(lab, KEYROTOR_SOPS="/no/such"))
+    assert (no_sops.returncode, b"hint: install sops 3.11.0 or later" in no_sops.stderr) == (1, True)
+    plain = run(lab, "--", "sh", "-c", mark, env=keyrotor_env(lab, KEYROTOR_SOPS=str(lab.secret_file)))
+    assert (plain.returncode, b"global.enc.env: permission denied" in plain.stderr) == (1, True)
+    lab.secret_file.unlink()
+    gone = run(lab, "--", "sh", "-c", mark)
+    assert (gone.returncode, b"global.enc.env: there is no such file" in gone.stderr) == (1, True)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_sops_that_hangs_is_ended_with_all_that_it_started(lab: Lab, tmp_path: Path) -> None:
-    """Ctrl-C while sops waits (for a passphrase, say) ends it, and runs nothing."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sops_that_hangs_is_ended_with_all_that_it_started(lab: Lab, tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C while sops waits (for a key that must be touched, say) ends it and us, without a word; nothing is run."""
     hanging = tmp_path / "sops"
     hanging.write_text(f"#!/bin/sh\nsleep 300 &\necho $! $$ > {tmp_path}/pids\nwait\n")
     hanging.chmod(0o755)
@@ -289,13 +339,13 @@ def test_a_sops_that_hangs_is_ended_with_all_that_it_started(lab: Lab, tmp_path:
         [*keyrotor_argv("exec"), "--", "touch", str(tmp_path / "run")],
         cwd=lab.project,
         env=keyrotor_env(lab, KEYROTOR_SOPS=str(hanging)),
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text().strip():
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 1
+    process.send_signal(number)
+    assert (process.communicate(timeout=30)[1], process.returncode) == (b"", -number)
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
     deadline = time.monotonic() + 10
     while any(_is_alive(pid) for pid in pids) and time.monotonic() < deadline:
@@ -388,7 +438,7 @@ def test_the_env_file_is_handed_over_without_opening_the_encrypted_one(lab: Lab)
     """No sops is run; what stands in the file is the value, without its quotes; nothing else is changed."""
     other = secrets.token_urlsafe(8)
     with lab.env_file.open("a") as file:
-        file.write(f"MINE='a b {other}'\nexport LAST=x # y\n")
+        file.write(f"MINE='a b {other}'\nexport LAST=x\n")
     env = keyrotor_env(lab, KEYROTOR_SOPS="/no/such", LITELLM_MASTER_KEY="stale")
     done = run(lab, "--env-file", "--", "env", "-0", env=env)
     wanted = {name: value for name, value in values(lab).items() if name != b"GRAFANA_TOKEN"}
@@ -437,3 +487,61 @@ def test_a_stale_env_file_is_told(lab: Lab, keyrotor: Keyrotor) -> None:
     assert "it may be stale, for the encrypted file was written after it" in told()
     lab.secret_file.unlink()
     assert "it cannot be told whether it is stale" in told()
+
+
+def test_a_torn_env_file_is_not_handed_over(lab: Lab) -> None:
+    """A file of two names is written in place; one that was killed in it has left its intent beside it."""
+    old = lab.env_file.read_bytes()
+    new = old.replace(lab.current_key().encode(), b"sk-a-new-one-that-is-longer-than-the-other-one")
+    lab.env_file.with_name("twin").hardlink_to(lab.env_file)
+    sibling = lab.env_file.with_name(".litellm.env.keyrotor")
+    sibling.write_bytes(in_place.intent(old, new))
+    assert run(lab, "--env-file", "--", "true").returncode == 0  # nothing was written yet
+    lab.env_file.write_bytes(new[:40] + old[40:])
+    refused = run(lab, "--env-file", "--", "true")
+    assert (refused.returncode, b"a write of it was not finished" in refused.stderr) == (1, True)
+    assert b"hint: keyrotor env " in refused.stderr
+
+
+def test_env_files_that_differ_are_told(lab: Lab) -> None:
+    """The last one counts, and both are named; of a key that is not asked for nothing is said."""
+    other = lab.home / "other.env"
+    other.write_text("LITELLM_MASTER_KEY=another\nX=1\n")
+    add_place(lab, f'kind = "env-file"\npath = "{other}"\n')
+    done = run(lab, "--env-file", "--", "sh", "-c", "echo $LITELLM_MASTER_KEY")
+    assert done.stdout == b"another\n"
+    assert f"LITELLM_MASTER_KEY is not the same in {lab.env_file} and {other}" in done.stderr.decode()
+    assert b"not the same" not in run(lab, "--env-file", "--only", "X", "--", "true").stderr
+
+
+def test_it_is_told_where_a_former_value_cannot(lab: Lab, keyrotor: Keyrotor) -> None:
+    """The fingerprint key is lost: nobody can say what the record knows of this value."""
+    lab.start()
+    lab.wait_until_healthy()
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+    for path in lab.state.glob("*fingerprint*"):
+        path.unlink()
+    told = run(lab, "--env-file", "--", "true").stderr
+    assert b"it cannot be told whether it is stale: the record's fingerprints were made with another key" in told
+
+
+def test_no_other_command_is_loaded() -> None:
+    """What is typed all day costs no more than it must; and yet every command that there is can be asked for."""
+    code = """
+import sys
+from keyrotor.cli import main
+main.commands["exec"]
+print(*sorted(sys.modules))
+import importlib, pkgutil, click, keyrotor.cli
+names = [each.name for each in pkgutil.iter_modules(keyrotor.cli.__path__)]
+every = [each for name in names for each in vars(importlib.import_module(f"keyrotor.cli.{name}")).values()]
+every = {each.name for each in every if isinstance(each, click.Command)}
+print(*sorted(every - set(main.commands["service"].commands) - set(main.commands)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded, forgotten = done.stdout.splitlines()
+    assert {"keyrotor.cli.exec"} == {name for name in loaded.split() if name.startswith("keyrotor.cli.")} - {
+        "keyrotor.cli.shell"
+    }
+    assert "keyrotor.core.model" not in loaded.split()
+    assert forgotten == ""

@@ -23,7 +23,7 @@ from on_service import Clients, Served, write_stand_in
 
 from keyrotor.demo.build import build
 from keyrotor.demo.user_systemd import UserManager
-from keyrotor.formats import unit_files
+from keyrotor.formats.former_unit import Former, kept
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "json-schema.json").read_text())
@@ -200,6 +200,187 @@ def test_a_unit_that_is_there_is_replaced_only_if_asked_and_comes_back(
     assert (served.lab.status(served.lab.current_key()) == 200) is start
 
 
+def test_a_removal_brings_no_dead_key_back(serve: Serve, service: Service, keyrotor: Keyrotor) -> None:
+    """3 while the former unit has another key than the present one, or none can tell; without it, ours goes alone."""
+    served = serve()
+    old = served.lab.current_key()
+    write_former(served, start=False)
+    text = re.sub('EnvironmentFile=.*|"LITELLM_SALT_KEY=[^"]*"', "", served.unit.read_text())
+    literals = f'Environment="LITELLM_MASTER_KEY={old}" OTHER_KEY=sk-other-0123456789 WHERE=http://a'
+    served.unit.write_text(text.replace("[Service]", f"[Service]\n{literals}"))
+    served.unit.chmod(0o644)
+    served.manager.systemctl("daemon-reload")
+    served.manager.systemctl("enable", "--now", served.name)
+    served.lab.wait_until_healthy()
+    done = service(served, "install", "--replace")
+    assert done.returncode == 0, done.stderr
+    assert "no longer set: OTHER_KEY, WHERE" in done.stdout
+    assert served.kept.stat().st_mode & 0o777 == 0o600
+    assert "unit-kept" in found(keyrotor, served.lab)
+    assert service(served, "remove", "--dry-run").returncode == 0  # it is the present one still
+    assert keyrotor(served.lab, "rotate", "--yes").returncode == 0
+    assert "unit-kept" not in found(keyrotor, served.lab)
+    before = served.standing()
+    for asked in (["--dry-run"], []):
+        done = service(served, "remove", *asked)
+        assert (done.returncode, f"rm {served.kept}" in done.stderr) == (3, True), done.stderr
+        assert "which is not the present one" in done.stderr
+        assert old not in done.stdout + done.stderr
+    away = served.lab.identity.rename(served.lab.root / "away")
+    assert "cannot be told" in service(served, "remove").stderr
+    away.rename(served.lab.identity)
+    assert served.standing() == before
+    served.kept.unlink()
+    assert service(served, "remove").returncode == 0
+    assert not served.unit.exists()
+
+
+@pytest.mark.parametrize("is_runtime", [True, False])
+def test_whatever_a_unit_was_linked_to_comes_back(serve: Serve, service: Service, is_runtime: bool) -> None:
+    """What `add-wants` made, and an enabling until the next boot; after a removal, and after an install that failed."""
+    served = serve()
+    write_former(served, start=False)
+    if is_runtime:
+        served.manager.systemctl("enable", "--runtime", served.name)
+    else:
+        served.manager.systemctl("enable", served.name)
+        served.manager.systemctl("add-wants", "timers.target", served.name)
+    before = served.standing()
+    assert service(served, "install", "--replace").returncode == 0
+    assert service(served, "remove").returncode == 0
+    assert served.standing() == before
+    served.sick.write_text("3")
+    assert service(served, "install", "--replace").returncode == 1
+    assert served.standing() == before
+
+
+@pytest.mark.parametrize(
+    ("gone", "is_reloaded", "then"),
+    [
+        ("service", False, "install"),
+        ("service", False, "remove"),
+        ("service", True, "install"),
+        ("service", True, "remove"),
+        ("socket", False, "remove"),
+        ("socket", True, "remove"),
+        ("both", False, "remove"),
+        ("both", True, "install"),
+    ],
+)
+def test_a_file_that_was_deleted_by_hand_is_in_nobodys_way(
+    serve: Serve, service: Service, gone: str, is_reloaded: bool, then: str
+) -> None:
+    """Installed again it is there again; removed, nothing of it runs on."""
+    served = serve()
+    before = served.standing()
+    assert service(served, "install").returncode == 0
+    for path in {"service": [served.unit], "socket": [served.socket]}.get(gone, [served.unit, served.socket]):
+        path.unlink()
+    if is_reloaded:
+        served.manager.systemctl("daemon-reload")
+    assert service(served, "status").returncode == 10
+    done = service(served, then)
+    assert done.returncode == 0, done.stderr
+    if then == "install":
+        assert service(served, "status").returncode == 0
+        assert service(served, "remove").returncode == 0
+    assert served.standing() == before
+
+
+def test_a_shadowed_unit_that_is_gone_keeps_nobody_from_removing_ours(serve: Serve, service: Service) -> None:
+    """0, and it is told that there is nothing to bring back."""
+    served = serve(start=True)
+    assert service(served, "install", "--replace").returncode == 0
+    shadowed = served.manager.units / served.name
+    text = shadowed.read_text()
+    shadowed.unlink()
+    done = service(served, "remove")
+    shadowed.write_text(text)
+    assert done.returncode == 0, done.stderr
+    assert f"the {served.name} of before is not there any more" in done.stdout
+    assert not served.kept.exists()
+
+
+def test_what_only_looks_starts_no_gateway(serve: Serve, service: Service, keyrotor: Keyrotor) -> None:
+    """Behind its socket a question would start it, and the command says that nothing was changed."""
+    served = serve()
+    assert service(served, "install").returncode == 0
+    served.manager.systemctl("stop", served.name)
+    looks = (["plan"], ["rotate", "--dry-run"], ["rotate", "--yes"], ["repair", "--dry-run"], ["healthcheck"])
+    for words in (*looks, ["doctor"], ["audit"], ["service", "status"]):
+        done = keyrotor(served.lab, *words)
+        assert (served.is_active(), served.is_active(served.socket_name)) == ("inactive", "active"), words
+        assert done.returncode in (3, 10) or words[0] == "repair", (words, done.stdout, done.stderr)
+    done = keyrotor(served.lab, "repair", "--yes")
+    assert (done.returncode, served.is_active()) == (0, "active"), (done.stdout, done.stderr)
+
+
+def test_an_env_file_without_the_key_names_what_writes_it(serve: Serve, service: Service) -> None:
+    """3, and not `keyrotor repair`, which adds nothing to a file; by the playbook's path where it was named so."""
+    served = serve()
+    served.lab.env_file.write_text("")
+    done = service(served, "install", str(served.lab.playbook))
+    assert (done.returncode, f"keyrotor env {served.lab.playbook}" in done.stderr) == (3, True), done.stderr
+
+
+def test_dry_runs_do_not_disturb_each_other(serve: Serve, start_keyrotor: StartKeyrotor) -> None:
+    """Each has its own copies for systemd to look at, and leaves none behind."""
+    served = serve()
+    path = {"PATH": f"{served.bin}:{os.environ['PATH']}"}
+    words = ("service", "install", "--dry-run")
+    running = [start_keyrotor(served.lab, *words, env=path) for _ in range(4)]
+    assert [process.wait(60) for process in running] == [0] * 4
+    assert not list(served.lab.root.rglob("units-*"))
+
+
+def test_a_kept_file_that_was_changed_is_told_with_what_to_do(serve: Serve, service: Service) -> None:
+    """10 from status, 3 from remove; once it is deleted, the removal goes on."""
+    served = serve()
+    write_former(served, start=False)
+    assert service(served, "install", "--replace").returncode == 0
+    served.kept.write_text(served.kept.read_text().rstrip() + "x\n")
+    status, done = service(served, "status"), service(served, "remove")
+    assert (status.returncode, done.returncode) == (10, 3), done.stderr
+    for said in (status.stdout, done.stderr):
+        assert f"rm {served.kept}" in said
+    served.kept.unlink()
+    assert service(served, "remove").returncode == 0
+
+
+def test_another_sockets_service_is_refused_before_the_first_effect(serve: Serve, service: Service) -> None:
+    """3: systemd would start ours with another one's port."""
+    served = serve()
+    write_former(served, start=False)
+    other = served.folder / f"my-{served.socket_name}"
+    other.write_text(f"[Socket]\nListenStream={served.lab.root}/other\nService={served.name}\n")
+    served.manager.systemctl("daemon-reload")
+    served.manager.systemctl("start", other.name)
+    done = service(served, "install", "--replace")
+    served.manager.systemctl("stop", other.name)
+    other.unlink()
+    assert (done.returncode, f"disable --now {other.name}" in done.stderr) == (3, True), done.stderr
+
+
+def test_another_address_of_the_same_port_is_nobodys_business(serve: Serve, service: Service) -> None:
+    """What listens beside the gateway keeps nobody from installing it."""
+    served = serve()
+    with socket.create_server(("127.0.0.2", served.lab.port)):
+        assert service(served, "install").returncode == 0
+
+
+def test_a_former_unit_is_stopped_in_its_own_way(serve: Serve, service: Service) -> None:
+    """Its ExecStop= is run, for it is stopped before systemd reads ours."""
+    served = serve()
+    write_former(served, start=False)
+    mark = served.lab.root / "stopped"
+    edit(served.unit, "[Service]", f"[Service]\nExecStop=/bin/sh -c ': > {mark}'")
+    served.manager.systemctl("daemon-reload")
+    served.manager.systemctl("start", served.name)
+    served.lab.wait_until_healthy()
+    assert service(served, "install", "--replace").returncode == 0
+    assert mark.exists()
+
+
 def test_what_was_kept_already_is_kept_once(serve: Serve, service: Service) -> None:
     """An install that was killed right after it had kept the former unit is finished; another former one is not lost.
 
@@ -207,13 +388,13 @@ def test_what_was_kept_already_is_kept_once(serve: Serve, service: Service) -> N
     served = serve()
     write_former(served, start=False)
     before = served.standing()
-    was = unit_files.Former("disabled", "inactive", stood_here=True)
-    served.kept.write_bytes(unit_files.kept(served.unit.read_bytes(), was))
+    was = Former("disabled", "inactive", 0o600)
+    served.kept.write_bytes(kept(served.unit.read_bytes(), was))
     served.kept.chmod(0o600)
     assert service(served, "install", "--replace").returncode == 0
     assert service(served, "remove").returncode == 0
     assert served.standing() == before
-    served.kept.write_bytes(unit_files.kept(b"[Service]\nExecStart=/bin/true\n", was))
+    served.kept.write_bytes(kept(b"[Service]\nExecStart=/bin/true\n", was))
     done = service(served, "install", "--replace")
     assert (done.returncode, "is kept already" in done.stderr) == (3, True), done.stderr
 
@@ -362,7 +543,12 @@ def test_a_unit_that_was_edited_by_hand_is_not_lost(serve: Serve, service: Servi
     assert served.unit.read_text() == edited
     assert service(served, "install", "--replace").returncode == 0
     assert served.unit.with_name(f"{served.name}.edited").read_text() == edited
-    assert service(served, "remove").returncode == 0
+    edit(served.unit, "RestartSec=5", "RestartSec=9")
+    assert service(served, "install", "--replace").returncode == 0
+    assert served.unit.with_name(f"{served.name}.edited").read_text() == edited
+    assert "RestartSec=9" in served.unit.with_name(f"{served.name}.edited.2").read_text()
+    removed = service(served, "remove")
+    assert (removed.returncode, f"{served.name}.edited.2 stays" in removed.stdout) == (0, True), removed.stderr
     assert not served.unit.exists()
 
 
@@ -378,6 +564,8 @@ def test_without_a_socket_and_back(serve: Serve, service: Service) -> None:
     assert "Requires" not in served.unit.read_text()
     assert service(served, "status").returncode == 0
     assert service(served, "install").returncode == 0
+    assert not served.socket.exists()
+    assert service(served, "install", "--socket").returncode == 0
     assert served.is_active(served.socket_name) == "active"
 
 
@@ -443,8 +631,9 @@ def test_a_former_unit_that_does_not_come_back_is_told(serve: Serve, service: Se
     done = service(served, "remove")
     assert done.returncode == 21, (done.stdout, done.stderr)
     assert "nothing was changed" not in done.stderr
-    assert "keyrotor service remove" in done.stderr
+    assert f"systemctl --user status {served.name}" in done.stderr
     assert "literal" in served.unit.read_text()
+    assert not served.kept.exists()
 
 
 def test_a_removal_needs_no_key(serve: Serve, service: Service) -> None:

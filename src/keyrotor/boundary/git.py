@@ -92,6 +92,15 @@ class Git:
                 files.setdefault(root, {})[os.fsencode(path.relative_to(root))] = path
         return frozenset(path for root, names in files.items() for path in self._tracked(root, names))
 
+    def ignored(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of the paths, from the file's folder on, that `git add` would refuse, whether they are there or not."""
+        said = "\0".join(names).encode()
+        try:
+            _, out = self._ask("check-ignore", "-z", "--stdin", stdin=said)
+        except PlaceError:
+            return frozenset()
+        return frozenset(os.fsdecode(name) for name in out.split(b"\0") if name)
+
     def tracked_lines(self, expression: str, globs: Sequence[str]) -> Iterator[tuple[Path, bytes]]:
         """Every line in which the extended regular expression is found, in tracked files of these names anywhere in
         the file's repository: as they are staged, and as they lie there."""

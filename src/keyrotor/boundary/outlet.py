@@ -4,8 +4,9 @@ program that takes our place.
 Rules:
 1. The program gets the environment that we were started with and the values, nothing more and nothing less: not what
    Python or we have set since.
-2. It gets our pid, terminal, folder, umask and descriptors as they are, and signals and limits as they were.
-3. A value that the system would cut is refused by its key's name.
+2. It gets our pid, terminal, folder, umask and descriptors as they are, and signals and limits as they were; but for
+   SIGPIPE and SIGXFSZ, which are as for most: Python has them ignored before we could see whether they were.
+3. A value that the system would cut or not take, or that is not what was encrypted, is refused by its key's name.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from keyrotor.errors import KeyrotorError, NotFoundError, NotRunnableError, Refu
 from keyrotor.secret import Secret
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST = 128 * 1024  # bytes of one `NAME=value` with the nul at its end (MAX_ARG_STRLEN)
+_REPLACED = "\ufffd".encode()  # what sops puts for a byte that is no UTF-8
 _OURS = "/proc/self/environ"  # what we were started with; Python sets LC_CTYPE where there is no locale (PEP 538)
 
 
@@ -56,6 +59,8 @@ def become(command: Sequence[str], values: Mapping[str, Secret], dumps: CoreDump
         _execute(command, environment)
     except OSError as error:
         why = (error.strerror or "").lower()
+        if error.errno == errno.E2BIG:
+            raise _too_big(values) from None
         if error.errno == errno.ENOENT:
             raise NotFoundError(f"cannot run {command[0]}: {why}") from None
         raise NotRunnableError(f"cannot run {command[0]}: {why}") from None
@@ -103,3 +108,16 @@ def _environment() -> dict[bytes, bytes]:
 def _want_whole(name: str, secret: Secret) -> None:
     if b"\0" in unseal(secret):
         raise RefusedError(f"cannot hand over {name}: it holds a nul byte, which no variable can")
+    if _REPLACED in unseal(secret):
+        raise RefusedError(f"cannot hand over {name}: it is no text (UTF-8), and sops replaces what is none")
+
+
+def _too_big(values: Mapping[str, Secret]) -> RefusedError:
+    """The system takes no variable as long as this, or not all of them together."""
+    long = [name for name, secret in values.items() if len(name.encode()) + len(unseal(secret)) + 2 > _LONGEST]
+    why = (
+        f"{', '.join(long)}: no variable can be longer than 128 KiB"
+        if long
+        else "the values: they are too long together"
+    )
+    return RefusedError(f"cannot hand over {why}", hint="keyrotor exec --only KEY -- …")

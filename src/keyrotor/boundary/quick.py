@@ -1,7 +1,8 @@
 """A program's answer without `sh`, which takes 75 ms to import: for commands that a person types all day.
 
 The rules are those of process.py: an environment of named variables, a session of its own, an end after a time. It
-runs nothing that takes a lock, or that is waited for while signals are counted.
+runs nothing that takes a lock, or that is waited for while signals are counted: a signal that would end us ends the
+child first, and then us, as if nobody had caught it. Main thread only.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from keyrotor.boundary.process import Done
 from keyrotor.errors import PlaceError
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Quick:
@@ -34,30 +38,73 @@ class Quick:
         within: float = 60.0,
     ) -> Done:
         """As `Processes.run`. Raises PlaceError when it cannot start or takes longer than `within` seconds."""
-        try:
-            child = subprocess.Popen(
-                argv,
-                env=env,
-                cwd=cwd,
-                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except FileNotFoundError:
-            raise PlaceError(f"cannot run {argv[0]}: no such program") from None
-        except OSError as error:
-            raise PlaceError(f"cannot run {argv[0]}: {type(error).__name__}") from None
-        try:
-            self._meanwhile()
-            out, err = child.communicate(stdin or None, timeout=within)
-        except subprocess.TimeoutExpired:
-            _end_group(child)
-            raise PlaceError(f"cannot wait longer for {argv[0]}: not done after {within:g} s") from None
-        except BaseException:
-            _end_group(child)
-            raise
-        return Done(child.returncode, out, err)
+        with _Ending() as ending:
+            try:
+                child = subprocess.Popen(
+                    argv,
+                    env=env,
+                    cwd=cwd,
+                    stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except FileNotFoundError:
+                raise PlaceError(f"cannot run {argv[0]}: no such program") from None
+            except OSError as error:
+                raise PlaceError(f"cannot run {argv[0]}: {(error.strerror or '').lower()}") from None
+            try:
+                ending.arm()
+                self._meanwhile()
+                out, err = child.communicate(stdin or None, timeout=within)
+            except subprocess.TimeoutExpired:
+                _end_group(child)
+                raise PlaceError(f"cannot wait longer for {argv[0]}: not done after {within:g} s") from None
+            except BaseException:
+                _end_group(child)
+                raise
+            return Done(child.returncode, out, err)
+
+
+class _EndedError(BaseException):
+    """A signal came that ends us."""
+
+
+class _Ending:
+    """Holds back what would end us until the child is ended, too; what was ignored or caught by others stays so."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._is_armed = False
+
+    def __enter__(self) -> _Ending:
+        self._taken = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+        for number in self._taken:
+            signal.signal(number, self._heard)
+        return self
+
+    def arm(self) -> None:
+        """From now on a signal ends the wait. Raises _EndedError where one has come already."""
+        self._is_armed = True
+        if self._number:
+            raise _EndedError
+
+    def _heard(self, number: int, _: FrameType | None) -> None:
+        is_first, self._number = not self._number, number
+        if self._is_armed and is_first:
+            raise _EndedError
+
+    def __exit__(self, *_: object) -> None:
+        for number in self._taken:
+            signal.signal(number, signal.SIG_DFL)
+        if self._number:
+            os.kill(os.getpid(), self._number)
+
+
+def be_ended_by_ctrl_c() -> None:
+    """As the program will be that takes our place, and without a word; where it is ignored it stays so."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class CoreDumps:

@@ -36,6 +36,7 @@ class Signals:
         self._name = ""
         self._is_pending = False
         self.is_firm = False  # a rollback or the last look: the first signal does not stop it
+        self._doing = "finishing what is in hand first"
 
     def listen(self) -> None:
         """Take the process's signals. Main thread only."""
@@ -48,9 +49,14 @@ class Signals:
         self._count += 1
         self._name = signal.Signals(number).name
         if self._count == 1 and self.is_firm:
-            self._say(f"{self._name}: finishing what is in hand first; once more stops now")
+            self._say(f"{self._name}: {self._doing}; once more stops now")
         else:
             self._is_pending = True
+
+    def stand_firm(self, doing: str) -> None:
+        """From now on the first signal is answered with what is being done, and the one after it stops that; those that
+        came before do not count."""
+        self._count, self._is_pending, self.is_firm, self._doing = 0, False, True, doing
 
     @property
     def must_stop_now(self) -> bool:

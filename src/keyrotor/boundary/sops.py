@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keyrotor.secret import Secret
 
 OLDEST = (3, 11, 0)  # the first release whose `set` reads the value from stdin (2025-09-28)
+_INSTALL = f"install sops {'.'.join(map(str, OLDEST))} or later, or name it in KEYROTOR_SOPS"
 _TYPES = ("--input-type", "dotenv", "--output-type")
 
 _WHY = {
@@ -34,6 +35,7 @@ _WHY = {
     4: "the value cannot be written in a dotenv file",
     7: "the key's name cannot be addressed",
     25: "a value in it was tampered with, or stands in clear",
+    100: "there is no such file",
     51: "its checksum does not match: values were added, moved or removed without sops",
     128: "no age identity here can decrypt it",
 }
@@ -92,19 +94,24 @@ class Sops:
 
         It comes before any other call: an old sops takes `set` for the name of a file to edit.
         """
-        hint = f"install sops {'.'.join(map(str, OLDEST))} or later, or name it in KEYROTOR_SOPS"
         try:
             done = self._processes.run([self._program, "--version", "--disable-version-check"], env=self._env)
         except PlaceError as error:
-            raise RefusedError(str(error), hint=hint) from None
+            raise RefusedError(str(error), hint=_INSTALL) from None
         found = re.match(rb"sops (\d+)\.(\d+)\.(\d+)", done.out)
         if found is None:
-            raise RefusedError(f"cannot use {self._program}: it does not say which version it is", hint=hint)
+            raise RefusedError(f"cannot use {self._program}: it does not say which version it is", hint=_INSTALL)
         version = tuple(int(part) for part in found.groups())
         said = ".".join(map(str, version))
         if version < OLDEST:
-            raise RefusedError(f"cannot use sops {said}: `sops set` must read the value from stdin", hint=hint)
+            raise RefusedError(f"cannot use sops {said}: `sops set` must read the value from stdin", hint=_INSTALL)
         return said
+
+    def hint_if_missing(self, cwd: Path) -> str:
+        """How to get a sops, where there is none."""
+        from keyrotor.boundary.process import found
+
+        return "" if found(self._program, self._env, cwd) else _INSTALL
 
     def decrypt(self, path: Path, cwd: Path, called: Path | None = None) -> dict[str, Secret]:
         """Every value in the file, verbatim. Raises PlaceError in our own words; `called` is its name in them."""

@@ -125,10 +125,10 @@ class Systemd:
         blocks = self._shown(names, MANAGED_SHOWN)
         return [parsed_managed(name, block) for name, block in zip(names, blocks, strict=False)]
 
-    def do(self, verb: str, *units: str, within: float = 30.0) -> None:
+    def do(self, verb: str, *units: str, options: Sequence[str] = (), within: float = 30.0) -> None:
         """One verb of systemctl's that changes something: `enable`, `daemon-reload`. Raises PlaceError."""
         self._seen.clear()
-        self._run(self._command(verb, units), within)
+        self._run(self._command(verb, units, options), within)
 
     def unit_folder(self) -> Path:
         """Where units of this manager are installed: the user's own folder is for the manager to tell. Raises

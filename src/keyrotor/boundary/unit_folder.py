@@ -1,8 +1,8 @@
 """The folder in which a manager's units are installed: what stands there, putting it there, and taking it away again.
 
 Rules:
-1. A unit file has no value in it and is for everybody to read; what is kept of a former one, which may hold a value,
-   keeps its own mode, and nothing shows it.
+1. A unit file of ours has no value in it and is for everybody to read; what is kept of a former one may hold a value:
+   it is private, whatever its mode was, and nothing shows it.
 2. A file that is a link, or has other names, belongs to whoever made it so, and is never written.
 3. Another process's write in between is an error, never overwritten.
 """
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ from keyrotor.errors import PlaceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PRIVATE = 0o600  # what is kept of another's unit: it may hold a value
 MODE = 0o644  # systemd complains of a unit that others may write, and of one that nobody but its owner may read
 
 
@@ -34,6 +37,9 @@ class UnitFolder:
     def seen(self, name: str) -> Look | None:
         """The file as it is now; None where there is none. Raises PlaceError."""
         return files.look(self.path / name) if os.path.lexists(self.path / name) else None
+
+    def has(self, name: str) -> bool:
+        return os.path.lexists(self.path / name)
 
     def refusals(self, names: Sequence[str]) -> list[str]:
         """Every reason why files of these names could not be put there, and taken away again."""
@@ -47,6 +53,25 @@ class UnitFolder:
                 if not reasons and os.stat(path).st_nlink > 1:
                     reasons.append(f"cannot write {path}: the file has other names besides")
         return list(dict.fromkeys(reasons))
+
+    def links(self, name: str) -> tuple[str, ...]:
+        """The folders in which a link makes another unit start this one: `default.target.wants`."""
+        try:
+            found = [each.name for each in os.scandir(self.path) if each.name.endswith((".wants", ".requires"))]
+        except OSError:
+            return ()
+        return tuple(sorted(each for each in found if (self.path / each / name).is_symlink()))
+
+    def numbered(self, name: str) -> list[Path]:
+        """The files of this name, and of it with a number behind it."""
+        return list(takewhile(os.path.lexists, self._numbers(name)))
+
+    def free(self, name: str) -> str:
+        """The first of these names that is not taken."""
+        return next(path.name for path in self._numbers(name) if not os.path.lexists(path))
+
+    def _numbers(self, name: str) -> Iterator[Path]:
+        return (self.path / (f"{name}.{at}" if at > 1 else name) for at in count(1))
 
     def place(self, name: str, data: bytes, seen: Look | None, mode: int = MODE) -> None:
         """Make the file hold `data`, in place of what was seen there. Raises ChangedMeanwhile, PlaceError."""
@@ -81,7 +106,7 @@ def _set_mode(path: Path, mode: int) -> None:
 @contextmanager
 def staged(folder: Path, texts: Mapping[str, str]) -> Iterator[list[Path]]:
     """Copies of these unit files in a private folder, for as long as the block lasts. Raises PlaceError."""
-    files.remove_folder(folder)
+    folder = folder.with_name(f"{folder.name}-{os.getpid()}-{time.monotonic_ns()}")  # nobody else's meanwhile
     files.make_folder(folder)
     try:
         for name, text in texts.items():

@@ -111,7 +111,8 @@ class Managed:
 
     @property
     def is_enabled(self) -> bool:
-        return self.enabled in ("enabled", "enabled-runtime")
+        """At each boot: what is enabled at runtime is not."""
+        return self.enabled == "enabled"
 
 
 def parsed(name: str, shown: str) -> Unit:

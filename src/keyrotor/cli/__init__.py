@@ -1,30 +1,56 @@
 """The commands: parse, call one use case, print, exit. Holds the only `except KeyrotorError`.
 
-Only click is imported here; each command imports what it needs, so that `keyrotor --version` costs little
-more than click itself.
+Only click is imported here, and the one command that is asked for; that imports what it needs. So `keyrotor --version`
+costs little more than click itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
 import click
 
 from keyrotor import __version__
-from keyrotor.cli.auditing import audit
-from keyrotor.cli.bootstrap import bootstrap
-from keyrotor.cli.demo import demo
-from keyrotor.cli.doctor import doctor
-from keyrotor.cli.env import env
-from keyrotor.cli.exec import exec_
-from keyrotor.cli.healthcheck import healthcheck
-from keyrotor.cli.planning import plan
-from keyrotor.cli.record import log, status
-from keyrotor.cli.repair import repair
-from keyrotor.cli.running import abandon, forget, resume, rollback, rotate
-from keyrotor.cli.service import service
 from keyrotor.cli.shell import Commands
 
+# Where each command is, in its module and under its name there; it is imported once it is asked for.
+_HOMES = {
+    **dict.fromkeys(("rotate", "resume", "rollback", "abandon", "forget"), "running"),
+    **dict.fromkeys(("status", "log"), "record"),
+    "plan": "planning",
+    "repair": "repair",
+    "audit": "auditing",
+    "doctor": "doctor",
+    "healthcheck": "healthcheck",
+    "demo": "demo",
+    "bootstrap": "bootstrap",
+    "service": "service",
+    "env": "env",
+    "exec": "exec",
+}
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _OnDemand(Mapping[str, click.Command]):
+    """The commands by their names."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        found = getattr(import_module(f"keyrotor.cli.{_HOMES[name]}"), "exec_" if name == "exec" else name)
+        assert isinstance(found, click.Command)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+@click.group(
+    cls=Commands,
+    commands=_OnDemand(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="keyrotor")
 def main() -> None:
     """Rotate a sops-managed key through every place that holds it, or put all of them back.
@@ -33,10 +59,3 @@ def main() -> None:
     20 rolled back, old key proven · 21 stuck · 22 interrupted, resume owed · 23 old key not proven dead ·
     30 another run holds the lock.
     """
-
-
-for command in (
-    *(rotate, plan, repair, resume, rollback, abandon, forget, status, log),
-    *(audit, doctor, healthcheck, demo, bootstrap, service, env, exec_),
-):
-    main.add_command(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 
 import click
@@ -33,12 +34,15 @@ def bootstrap(
     Whatever is there is adopted and kept, keys included.
     """
     from keyrotor import bootstrap as founding
-    from keyrotor import screen
+    from keyrotor import console, screen
     from keyrotor.core.founding import Asked
 
     world = real_world(as_json, yes or dry_run)
     place = os.path.realpath(world.folder / os.path.expanduser(dir or "."))
-    asked = Asked(place, age_identity, host or "", url.rstrip("/"))
+    url = url.rstrip("/")
+    command = _typed(place, host or "", url)
+    again = f"{command} --age-identity {shlex.quote(age_identity)}" if age_identity else command
+    asked = Asked(place, age_identity, host or "", url, command, again)
     out = screen.Plain(sys.stderr if as_json else sys.stdout)
 
     def told(found: founding.Founded) -> None:
@@ -47,7 +51,7 @@ def bootstrap(
                 out.say(line)
 
     if not yes and not dry_run and not is_interactive():
-        want_consent(founding.look(world, asked).outcome is founding.Outcome.NOTHING, "keyrotor bootstrap --yes")
+        want_consent(founding.look(world, asked).outcome is founding.Outcome.NOTHING, f"{again} --yes")
     if dry_run:
         found = founding.look(world, asked)
         told(found)
@@ -58,4 +62,11 @@ def bootstrap(
     else:
         for line in found.lines():
             out.say(line)
+    console.hang_up()
     sys.exit(found.exit)
+
+
+def _typed(place: str, host: str, url: str) -> str:
+    """The command as it is typed again, from wherever."""
+    words = ["keyrotor", "bootstrap", place, *(["--host", host] if host else []), *(["--url", url] if url else [])]
+    return shlex.join(words)

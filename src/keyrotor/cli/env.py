@@ -69,9 +69,9 @@ def _tell(done: Materialised, *, is_check: bool) -> None:
     changed = [each for each in done.files if each.state is not Sheet.SAME]
     for each in changed:
         out.say(each.line())
-        for why in each.reasons if is_check else ():
+        for why in each.reasons:
             err.say(f"keyrotor: {why}")
     if not changed:
         err.say(f"{', '.join(each.path for each in done.files)}: unchanged")
-    elif is_check:
-        err.say(f"hint: keyrotor env {done.book.name}")
+    elif done.exit and not any(each.reasons for each in done.files if is_check):
+        err.say(f"hint: keyrotor env {done.typed}")

@@ -12,7 +12,7 @@ import click
 from keyrotor.errors import UsageError
 
 
-@click.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(name="exec", context_settings={"allow_interspersed_args": False})
 @click.option("--playbook", metavar="PLAYBOOK", help="Whose encrypted file; may be left out where there is only one.")
 @click.option("--only", metavar="KEY", multiple=True, help="Only this value; may be given several times.")
 @click.option("--env-file", is_flag=True, help="Read the materialised env file, and open nothing encrypted.")
@@ -25,8 +25,9 @@ def exec_(playbook: str | None, only: tuple[str, ...], env_file: bool, command: 
     """
     gc.disable()  # nothing that we make is garbage before the program takes our place (2 ms)
 
-    from keyrotor.boundary.quick import CoreDumps
+    from keyrotor.boundary.quick import CoreDumps, be_ended_by_ctrl_c
 
+    be_ended_by_ctrl_c()
     dumps = CoreDumps()
     try:
         folder = Path.cwd()

@@ -34,7 +34,11 @@ def service() -> None:
 @playbook_argument
 @system_option
 @click.option("--replace", is_flag=True, help="Put it in place of a unit that is there, which is kept.")
-@click.option("--no-socket", is_flag=True, help="No socket unit: connections are refused during a restart.")
+@click.option(
+    "--socket/--no-socket",
+    default=None,
+    help="With a socket unit; or without, and refuse connections during a restart. Default: as it is.",
+)
 @click.option("--litellm", metavar="PATH", default="", help="LiteLLM's program; else litellm from PATH.")
 @dry_option
 @yes_option
@@ -43,7 +47,7 @@ def install(
     playbook: str | None,
     system: bool,
     replace: bool,
-    no_socket: bool,
+    socket: bool | None,
     litellm: str,
     dry_run: bool,
     yes: bool,
@@ -58,7 +62,7 @@ def install(
     from keyrotor import service as serving
     from keyrotor.core.serving import Wish
 
-    wish = Wish(is_system=system, replace=replace, socket=not no_socket, litellm=litellm)
+    wish = Wish(is_system=system, replace=replace, socket=socket, litellm=litellm)
     world = real_world(as_json, yes or dry_run)
     if dry_run:
         _end(*serving.to_install(world, playbook, wish), as_json=as_json)
@@ -76,11 +80,12 @@ def remove(playbook: str | None, system: bool, dry_run: bool, yes: bool, as_json
     want_consent(dry_run or yes or is_interactive(), "keyrotor service remove --yes")
 
     from keyrotor import service as serving
+    from keyrotor.core.serving import Wish
 
-    world = real_world(as_json, yes or dry_run)
+    wish, world = Wish(is_system=system), real_world(as_json, yes or dry_run)
     if dry_run:
-        _end(*serving.to_remove(world, playbook, is_system=system), as_json=as_json)
-    _end(None, serving.remove(world, playbook, is_system=system), as_json=as_json)
+        _end(*serving.to_remove(world, playbook, wish), as_json=as_json)
+    _end(None, serving.remove(world, playbook, wish), as_json=as_json)
 
 
 @service.command("status")
@@ -92,9 +97,10 @@ def show(playbook: str | None, system: bool, as_json: bool) -> None:
     from keyrotor import checklist, console, screen
     from keyrotor import service as serving
     from keyrotor.core import checkup
+    from keyrotor.core.serving import Wish
 
     world = real_world(as_json, True)
-    book, unit, lines = serving.status(world, playbook, is_system=system)
+    book, unit, lines = serving.status(world, playbook, Wish(is_system=system))
     if as_json:
         print_json(checkup.as_json(lines, playbook=book.name, unit=unit.label, scope=unit.options["scope"]))
     else:

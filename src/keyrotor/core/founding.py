@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from keyrotor.errors import RefusedError
+
 HOSTS = ("systemd", "compose", "launchd", "command")  # what may keep a gateway running
 MASTER = "LITELLM_MASTER_KEY"
 SALT = "LITELLM_SALT_KEY"
@@ -32,6 +34,8 @@ class Asked:
     identity: str = ""  # `keyring` or a file
     host: str = ""
     url: str = ""
+    command: str = ""  # how it is typed again, without an identity
+    again: str = ""  # the same with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Thing:
     state: State
     said: str = ""
     mend: str = ""  # the command to type
-    diff: tuple[str, ...] = ()  # what would be different, redacted
+    diff: tuple[str, ...] = ()  # what would be different, without a value
 
     def lines(self) -> list[str]:
         """As a person reads it."""
@@ -68,6 +72,7 @@ class Step:
 
     thing: Thing
     make: Callable[[], None] | None = None  # raises PlaceError, RefusedError
+    path: str = ""  # the file that it makes, absolute
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,8 @@ class Survey:
     secret_file: str  # absolute
     host: str
     why: str  # it is this one
-    next: tuple[str, ...]  # the commands to type after it
+    next: tuple[str, ...] = ()  # the commands to type after it
+    refused: RefusedError | None = None  # why nothing can be made; a run that is owed comes before that
 
     @property
     def things(self) -> tuple[Thing, ...]:

@@ -28,6 +28,7 @@ class Compared:
     differing: Sequence[str] = ()  # keys with another value, or written so that readers differ in it
     mode: int | None = None  # None: it is absent
     reasons: Sequence[str] = ()  # why it cannot be made to hold what it should
+    unwritable: Sequence[str] = ()  # keys with a value that no quotes hold
 
     @property
     def is_open(self) -> bool:
@@ -65,4 +66,9 @@ class Compared:
 _LOOKED = ("not as in the encrypted file", "missing", "lets others read it")
 _DONE = ("replaced", "added", "taken from others")
 _VERB = {state: _DONE if state in (Sheet.MADE, Sheet.WRITTEN, Sheet.MENDED) else _LOOKED for state in Sheet}
-_ALONE = {Sheet.SAME: "unchanged", Sheet.ABSENT: "absent", Sheet.MADE: "made"}
+_ALONE = {
+    Sheet.SAME: "unchanged",
+    Sheet.DIFFERS: "not as it should be",  # it lacks a key that the encrypted file lacks, too
+    Sheet.ABSENT: "absent",
+    Sheet.MADE: "made",
+}

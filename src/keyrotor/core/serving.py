@@ -20,12 +20,18 @@ class FileState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the person who types `service install` asks for besides."""
+    """What the person who types `service` asks for besides."""
 
+    book: str = ""  # the playbook as it was named, quoted for a shell
     is_system: bool = False
     replace: bool = False
-    socket: bool = True
+    socket: bool | None = None  # None leaves it as it is installed, or takes one
     litellm: str = ""  # a path; "" leaves it to be found
+
+    def command(self, verb: str, *options: str) -> str:
+        """What to type for the same playbook and scope."""
+        system = ["--system"] if self.is_system else []
+        return " ".join(word for word in ("keyrotor service", verb, *system, *options, self.book) if word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +47,12 @@ class Intent:
     notes: tuple[str, ...] = ()
     is_none: bool = False  # there is nothing to do
     was_active: bool = False  # whether the unit that stands there now is up, or the one that would be brought back was
+    keeps_former: bool = False  # whether an install before has put aside what stood there
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How a removal ended, as far as it could not be told before."""
+
+    is_started: bool  # whether the unit of before was
+    notes: tuple[str, ...] = ()

@@ -1,70 +1,108 @@
-"""An `.envrc` of the old kind: one that decrypts into the env file whenever a shell enters the folder. Pure.
+"""An `.envrc`: what it loads, what it exports, and what it decrypts by itself. Pure.
 
-Why that does harm (facts: sops.md 7): `>` empties the file before sops has read anything, so that a decrypt that fails
-leaves an empty one; its mode is the umask's; and at the next prompt it undoes a rollback of the env file.
+Why a command that decrypts into a file does harm (facts: sops.md 7): `>` empties the file before sops has read
+anything, so that a decrypt that fails leaves an empty one; its mode is the umask's; and at the next prompt it undoes a
+rollback of the env file.
+
+Rule: a path is told only if every variable in it is known; one that cannot be told is None, never a guess.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-_DECRYPTS = re.compile(r"(?:^|[\s;&|(/])sops\s(?:[^#]*\s)?(?:-d|--decrypt|decrypt)\b")
-_TARGET = re.compile(r"(?:>\|?|\s--output[= ]|\stee\s)\s*(?P<word>(?:\"[^\"]*\"|'[^']*'|\\.|[^\s;&|<>()])+)")
-_LOADS = re.compile(r"^\s*dotenv(?:_if_exists)?\s+(?P<word>(?:\"[^\"]*\"|'[^']*'|\\.|[^\s;&|<>()#])+)", re.MULTILINE)
-_HOME = re.compile(r"\$(?:HOME\b|\{HOME\})")
+_WORD = r"(?P<word>(?:\"[^\"]*\"|'[^']*'|\\.|[^\s;&|<>()#\"'`])+)"
+_DECRYPTS = re.compile(r"(?:^|[\s;&|(/`])sops\s(?:[^#]*\s)?(?:-d|--decrypt|decrypt)\b")
+_TARGET = re.compile(r"(?:>\|?|\s--output[= ]|\stee\s)\s*" + _WORD)
+_LOADS = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?P<by>dotenv|dotenv_if_exists)\s+" + _WORD)
+_SOURCES = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?P<by>\.|source(?:_env(?:_if_exists)?)?)\s+" + _WORD)
+_ASSIGNS = re.compile(r"(?:^|[\s;&|({])(?P<name>[A-Za-z_]\w*)=" + _WORD + "?")
+_SAID = re.compile(_WORD)
+_PIECE = re.compile(r"\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|\\(?P<escaped>.)|(?P<bare>[^\"'\\]+)")
+_VARIABLE = re.compile(r"\\(?P<escaped>[\"\\$`])|\$(?:\{(?P<braced>\w+)\}|(?P<plain>\w+))|(?P<odd>[$`])")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A file that a line names; None where that cannot be told."""
+
+    line: int  # counted from 1
+    path: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Decrypting:
-    """A command that decrypts a file into another."""
+    """A command that decrypts a file, perhaps into another. "" where none is named, None where it cannot be told."""
 
-    first: int  # the line it begins in, counted from 0
-    last: int
-    encrypted: str  # the file, as it is written; "" if that cannot be told
-    target: str  # with `~` and HOME replaced; may be relative
+    line: int  # it begins in, counted from 1
+    encrypted: str | None
+    target: str | None
 
 
-def decrypting(text: str, home: str) -> list[Decrypting]:
-    """Every command there that writes what sops decrypts into a file."""
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A variable that is given a value; None where that is not a literal."""
+
+    line: int
+    name: str
+    value: str | None = field(repr=False)
+
+
+def decrypting(text: str, variables: Mapping[str, str]) -> list[Decrypting]:
+    """Every command there that decrypts."""
     found = []
-    for first, last, command in _commands(text):
+    for line, command in _commands(text):
         bare = _without_quiet(command)
-        target = _TARGET.search(bare)
-        if command.lstrip().startswith("#") or target is None or not _DECRYPTS.search(bare):
-            continue
-        found.append(Decrypting(first, last, _encrypted(bare), _word(target["word"], home)))
+        if _DECRYPTS.search(bare):
+            target = _TARGET.search(bare)
+            into = _meant(target["word"], variables) if target else ""
+            found.append(Decrypting(line, _encrypted(bare, variables), into))
     return found
 
 
-def loaded(text: str, home: str) -> list[str]:
+def loaded(text: str, variables: Mapping[str, str]) -> list[Named]:
     """The files that it loads by `dotenv` or `dotenv_if_exists`."""
-    return [_word(found["word"], home) for found in _LOADS.finditer(text)]
+    return list(_named(_LOADS, text, variables))
 
 
-def mended(text: str, line: str, home: str) -> str:
-    """The text with this line where it decrypts; at its end, if it does not."""
-    rows, places = text.splitlines(), decrypting(text, home)
-    for at, place in reversed(list(enumerate(places))):
-        rows[place.first : place.last + 1] = [line] if at == 0 else []
-    if not places:
-        rows.append(line)
-    return "\n".join(rows) + "\n"
+def sourced(text: str, variables: Mapping[str, str]) -> list[Named]:
+    """The files that it runs as a part of itself."""
+    return list(_named(_SOURCES, text, variables))
 
 
-def _commands(text: str) -> list[tuple[int, int, str]]:
-    """Each line with those that go on after a backslash, and the numbers of its first and its last one."""
-    found: list[tuple[int, int, str]] = []
-    goes_on = False
-    for at, line in enumerate(text.splitlines()):
-        if goes_on:
-            first, _, before = found.pop()
-            found.append((first, at, before + line.removesuffix("\\")))
-        else:
-            found.append((at, at, line.removesuffix("\\")))
-        goes_on = line.endswith("\\")
+def assigned(text: str, variables: Mapping[str, str]) -> list[Assigned]:
+    """Every variable that is given something; a value with a reference in it is no literal."""
+    found = []
+    for line, command in _commands(text):
+        for said in _ASSIGNS.finditer(command):
+            cut = command[said.end() : said.end() + 1] in ("(", "`")  # of `$(…)`
+            word = said["word"] or ""
+            is_literal = not cut and not re.search(r"[$`]", re.sub(r"'[^']*'", "", word))
+            found.append(Assigned(line, said["name"], _meant(word, variables) if is_literal else None))
     return found
+
+
+def _named(pattern: re.Pattern[str], text: str, variables: Mapping[str, str]) -> Iterator[Named]:
+    for line, command in _commands(text):
+        for found in pattern.finditer(command):
+            is_cut = command[found.end() : found.end() + 1] in ("(", "`")
+            yield Named(line, None if is_cut else _meant(found["word"], variables))
+
+
+def _commands(text: str) -> list[tuple[int, str]]:
+    """Each line that is no comment, with those that go on after a backslash, and the number of its first."""
+    found: list[tuple[int, str]] = []
+    goes_on = False
+    for at, line in enumerate(text.splitlines(), 1):
+        if goes_on:
+            first, before = found.pop()
+            found.append((first, before + line.removesuffix("\\")))
+        else:
+            found.append((at, line.removesuffix("\\")))
+        goes_on = line.endswith("\\")
+    return [(line, command) for line, command in found if not command.lstrip().startswith("#")]
 
 
 def _without_quiet(command: str) -> str:
@@ -72,22 +110,35 @@ def _without_quiet(command: str) -> str:
     return re.sub(r"(?:[0-9&]?>+\s*/dev/null|[0-9]?>&[0-9-])", " ", command)
 
 
-def _encrypted(command: str) -> str:
+def _encrypted(command: str, variables: Mapping[str, str]) -> str | None:
     """The word behind `sops` that is a file: the last one that is no option and stands before a `>` or a `|`."""
-    told = re.split(r"[|>;&]", command[command.index("sops") :])[0]
-    try:
-        words = shlex.split(told)[1:]
-    except ValueError:
-        return ""
-    files = [word for word in words if not word.startswith("-") and word != "decrypt" and re.search(r"[./]", word)]
+    told = re.split(r"(?<!\$)[|>;&)`]", command[command.index("sops") + len("sops") :])[0]
+    if "$(" in told:
+        return None
+    words = [found["word"] for found in _SAID.finditer(told)]
+    meant = [_meant(word, variables) for word in words if not word.startswith("-") and word != "decrypt"]
+    files = [path for path in meant if path is None or re.search(r"[./]", path)]
     return files[-1] if files else ""
 
 
-def _word(word: str, home: str) -> str:
-    """A word of the shell as the path that it means; other variables stay as they are."""
-    text = _HOME.sub(lambda _: home, word)
-    try:
-        text = "".join(shlex.split(text))
-    except ValueError:
-        text = text.strip("\"'")
-    return home + text[1:] if text == "~" or text.startswith("~/") else text
+def _meant(word: str, variables: Mapping[str, str]) -> str | None:
+    """A word of the shell as the text that it means; None where a part of it is not known."""
+    text = ""
+    for at, piece in enumerate(_PIECE.finditer(word)):
+        if piece["single"] is not None or piece["escaped"] is not None:
+            text += piece["single"] or piece["escaped"] or ""
+            continue
+        part = _expanded(piece["double"] if piece["bare"] is None else piece["bare"], variables)
+        if part is None:
+            return None
+        if at == 0 and piece["bare"] is not None and (part == "~" or part.startswith("~/")):
+            part = variables.get("HOME", "~") + part[1:]
+        text += part
+    return text
+
+
+def _expanded(text: str, variables: Mapping[str, str]) -> str | None:
+    names = [found["braced"] or found["plain"] for found in _VARIABLE.finditer(text) if found["escaped"] is None]
+    if any(name is None or name not in variables for name in names):
+        return None
+    return _VARIABLE.sub(lambda found: found["escaped"] or variables[found["braced"] or found["plain"]], text)

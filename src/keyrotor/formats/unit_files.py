@@ -19,13 +19,11 @@ from enum import StrEnum
 
 from keyrotor.errors import RefusedError
 
-KEPT = ".before-keyrotor"  # what is put behind the name of a former unit file that is kept
 STOP_LEAST = 45.0  # seconds: LiteLLM drains for 30 after SIGTERM
 STOP_MOST = 90.0  # seconds: systemd's own default
 START = 12.0  # seconds: the slowest quiet start of LiteLLM measured was 11.6
 SLOW_START = 30.0  # seconds of the door's `within` that are left for a start
 _MARK = "# keyrotor service: "
-_FORMER = re.compile(rb"\n# keyrotor service: before it, ([a-z-]+) ([a-z-]+) (here|elsewhere)\n\Z")
 _DIGEST = re.compile(rf"^{_MARK}sha256 ([0-9a-f]{{64}})\n\Z", re.MULTILINE)
 
 # What LiteLLM bears, and what a user's manager can do without any privilege: system call filters and flags, no mount
@@ -49,6 +47,7 @@ CapabilityBoundingSet=
 _WHY_UVICORN = """\
 # uvicorn, not litellm: it takes the port from the socket unit (--fd 3), where litellm would try to open it once more.
 # What litellm would do besides is for a database (its address, its migrations), and this gateway has none.
+# --app-dir: else a litellm.py in the project's folder would be run in the place of the real one.
 """
 _WHY_GUNICORN = """\
 # With a database litellm itself must start, for it prepares the database's address and runs its migrations; under
@@ -66,23 +65,6 @@ class Origin(StrEnum):
     OURS = "ours"
     EDITED = "edited"  # ours, and somebody has changed it since
     FOREIGN = "foreign"
-
-
-@dataclass(frozen=True, slots=True)
-class Former:
-    """How a unit was that stood there before ours, in systemctl's words."""
-
-    enabled: str
-    active: str
-    stood_here: bool  # else in another folder, where ours only stands before it
-
-    @property
-    def was_enabled(self) -> bool:
-        return self.enabled in ("enabled", "enabled-runtime")
-
-    @property
-    def was_active(self) -> bool:
-        return self.active in ("active", "activating", "reloading")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +114,7 @@ def service(wanted: Wanted) -> str:
 [Unit]
 Description=LiteLLM gateway
 {needed}{online}# A key that LiteLLM refuses would make it start for ever: every 11 s, RestartSec and the start itself.
-StartLimitIntervalSec=600
+StartLimitIntervalSec=180
 StartLimitBurst=10
 
 [Service]
@@ -187,24 +169,15 @@ def origin(text: str | None) -> Origin:
     return Origin.EDITED if _MARK in text else Origin.FOREIGN
 
 
-def kept(data: bytes, former: Former) -> bytes:
-    """What is kept of a former unit: its file as it was, and a last line that says how the unit was."""
-    where = "here" if former.stood_here else "elsewhere"
-    said = f"\n{_MARK}before it, {former.enabled or 'unknown'} {former.active or 'unknown'} {where}\n"
-    return data + said.encode()
-
-
-def brought_back(data: bytes) -> tuple[bytes, Former]:
-    """The former unit's own file, and how the unit was. Raises RefusedError for what `kept` has not made."""
-    found = _FORMER.search(data)
-    if found is None:
-        raise RefusedError("cannot tell how the former unit was: the last line of the kept file was changed")
-    return data[: found.start()], Former(found[1].decode(), found[2].decode(), found[3] == b"here")
-
-
 def has_socket(text: str) -> bool:
     """Whether a unit of ours takes its port from a socket."""
     return re.search(r"^Requires=.*\.socket$", text, re.MULTILINE) is not None
+
+
+def listens(text: str) -> int:
+    """The port that a unit of ours opens, or its socket's text holds; 0 if it names none."""
+    found = re.search(r"^(?:ListenStream=.*:|ExecStart=.* --port )(\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def program(text: str) -> str:
@@ -230,7 +203,9 @@ def _command(wanted: Wanted) -> str:
     config = _word(wanted.config)
     if wanted.has_socket and not wanted.has_database:
         setting = f"Environment={_word(f'CONFIG_FILE_PATH={wanted.config}')}\n"
-        return f"{setting}{_WHY_UVICORN}ExecStart=:{_word(wanted.server)} litellm.proxy.proxy_server:app --fd 3\n"
+        beside = _word(wanted.server.rpartition("/")[0])
+        command = f"{_word(wanted.server)} litellm.proxy.proxy_server:app --fd 3 --app-dir {beside}"
+        return f"{setting}{_WHY_UVICORN}ExecStart=:{command}\n"
     listens = f"--config {config} --host {_word(wanted.host)} --port {wanted.port}"
     if wanted.has_socket:
         return f"{_WHY_GUNICORN}ExecStart=:{_word(wanted.server)} {listens} --run_gunicorn\n"

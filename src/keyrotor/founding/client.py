@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from keyrotor.boundary import files
 from keyrotor.boundary.plaintext import is_same
 from keyrotor.core.founding import MASTER, State, Step, Thing
-from keyrotor.errors import FormatError, PlaceError
+from keyrotor.errors import FormatError, PlaceError, RefusedError
 from keyrotor.formats import catalogue, json
-from keyrotor.founding.gateway import Gateway
 from keyrotor.founding.ground import Ground
 from keyrotor.secret import Secret
 from keyrotor.texts import difference
@@ -49,7 +47,7 @@ def entries(ground: Ground, url: str, present: Mapping[str, Secret]) -> list[Ent
 def _of(ground: Ground, path: Path, url: str, present: Mapping[str, Secret]) -> Iterator[Entry]:
     try:
         leaves = json.read(ground.read(path) or b"{}")
-    except PlaceError:
+    except (PlaceError, RefusedError):
         return
     addresses = {leaf.path.rpartition(".")[0] for leaf in leaves if _is_address(leaf.key, leaf.text, url)}
     for leaf in leaves:
@@ -80,7 +78,7 @@ def uncovered(ground: Ground, found: Sequence[Entry]) -> list[Path]:
     return [path for path in dict.fromkeys(literal) if path != ground.home / COVERED]
 
 
-def step(ground: Ground, gateway: Gateway, found: Sequence[Entry], name: str) -> Step:
+def step(ground: Ground, url: str, config: Path, found: Sequence[Entry], name: str) -> Step:
     """DROID's entry."""
     path = ground.folder / _PROJECTS[0]
     stale = [entry.path for entry in found if not entry.is_present]
@@ -90,21 +88,20 @@ def step(ground: Ground, gateway: Gateway, found: Sequence[Entry], name: str) ->
     if found:
         said = "has an entry for this gateway" + (", with a literal that a rotation moves" * found[0].is_literal)
         return Step(Thing("droid", ground.typed(found[0].path), State.KEEP, said))
-    model = _model(ground, gateway)
+    model = _model(ground, config)
     if not model:
         said = "the gateway's config names no model that could be entered"
         return Step(Thing("droid", ground.typed(path), State.BY_HAND, said))
-    text = texts.droid(gateway.url, MASTER, model)
-    if files.exists(path):
+    text = texts.droid(url, MASTER, model)
+    if ground.exists(path):
         said = "it has no entry for this gateway"
         return Step(Thing("droid", ground.typed(path), State.DIFFERS, said, diff=difference.added(text.splitlines())))
     return ground.new_file("droid", path, text, f"DROID's entry for the model {model}")
 
 
-def _model(ground: Ground, gateway: Gateway) -> str:
+def _model(ground: Ground, config: Path) -> str:
     """The first model of the catalogue that a client can name; the sample's where there is none yet."""
-    assert gateway.config is not None
-    data = ground.read(gateway.config)
+    data = ground.read(config)
     if data is None:
         return texts.MODEL
     try:

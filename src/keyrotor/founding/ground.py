@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from keyrotor import shelf
 from keyrotor.boundary import files
 from keyrotor.boundary.process import Processes
 from keyrotor.boundary.sops import Sops
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.core.founding import State, Step, Thing
 from keyrotor.core.model import Playbook
-from keyrotor.errors import RefusedError
+from keyrotor.errors import PlaceError, RefusedError
+from keyrotor.secret import Secret
 
 PRIVATE, SHARED = (0o600, 0o700), (0o644, 0o755)  # of a file, and of the folders that are made for it
 
@@ -31,6 +34,9 @@ class Ground:
     manager: Callable[[str], Systemd]
     sops: Callable[[str], Sops]  # the one that uses this identity; "" leaves it to sops
     materialise: Callable[[Path], None]  # the env files of the playbook there
+    may_stand: Callable[[str, Secret], bool]  # whether this name may have this value in an env file
+    tracked: Callable[[Path], bool]  # whether git tracks the file
+    ignored: Callable[[Sequence[str]], frozenset[str]]  # the paths below the project that git would not add
     is_macos: bool
     user_id: int
 
@@ -50,9 +56,29 @@ class Ground:
             raise RefusedError(f"cannot name {text!r} in a playbook: it has `${{` or a character that is not printable")
         return text
 
+    def exists(self, path: Path) -> bool:
+        """Whether there is a file. Raises RefusedError for a link to nothing: what it led to may be there tomorrow."""
+        if os.path.islink(path) and not files.exists(path):
+            hint = f"ls -l {shlex.quote(str(path))}  (bring back what it leads to, or remove it)"
+            raise RefusedError(f"cannot tell what {path} is: it is a link to nothing", hint=hint)
+        return files.exists(path)
+
     def read(self, path: Path) -> bytes | None:
-        """What is in the file; None where there is none. Raises PlaceError."""
-        return files.look(path).data if files.exists(path) else None
+        """What is in the file; None where there is none. Raises RefusedError for one that cannot be read."""
+        if not self.exists(path):
+            return None
+        try:
+            return files.look(path).data
+        except PlaceError as error:
+            raise RefusedError(str(error), hint=error.hint) from None
+
+    def lab_of(self, folder: Path) -> Path | None:
+        """The lab, another than this one, that the folder is in. A home is none, whatever lies in it."""
+        real = Path(os.path.realpath(folder))
+        found = shelf.project_of(real)
+        if found is None or found.is_relative_to(self.folder) or self.home.is_relative_to(found):
+            return None
+        return found
 
     def text(self, path: Path) -> str:
         return (self.read(path) or b"").decode(errors="replace")
@@ -65,7 +91,7 @@ class Ground:
         def make() -> None:
             put_new(path, text.encode(), modes)
 
-        return Step(Thing(id or name, self.typed(path), State.MAKE, said), make)
+        return Step(Thing(id or name, self.typed(path), State.MAKE, said), make, str(path))
 
 
 def put_new(path: Path, data: bytes, modes: tuple[int, int]) -> None:

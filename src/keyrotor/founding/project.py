@@ -1,5 +1,5 @@
-"""The project's own files: sops' rules, git's, direnv's, and a sample config. Each is made where it is absent, and left
-as it is where it is not; what would be different is told."""
+"""The project's own files: sops' rules and git's. Each is made where it is absent, and left as it is where it is not;
+what would be different is told."""
 
 from __future__ import annotations
 
@@ -8,31 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keyrotor import shipped
-from keyrotor.boundary import files
-from keyrotor.core.founding import MASTER, State, Step, Thing
+from keyrotor.core.founding import State, Step, Thing
 from keyrotor.errors import PlaceError, RefusedError
-from keyrotor.formats import creation_rules, envrc
-from keyrotor.founding.gateway import Gateway
+from keyrotor.formats import creation_rules
 from keyrotor.founding.ground import Ground
 from keyrotor.founding.identity import Identity, want_recipient
 from keyrotor.texts import difference
-from keyrotor.texts import gateway as gateway_texts
 from keyrotor.texts import project as texts
 
-_HARM = "it decrypts into the env file at every prompt: a decrypt that fails empties it, and a rollback is undone"
 
-
-def rules(ground: Ground, identity: Identity, secret_file: Path) -> Step:
+def rules(ground: Ground, identity: Identity, secret_file: Path, again: str) -> Step:
     """`.sops.yaml`. Raises RefusedError where a new encrypted file could not be made by what is there."""
     path = ground.folder / ".sops.yaml"
-    data, is_new = ground.read(path), not files.exists(secret_file)
+    data, is_new = ground.read(path), not ground.exists(secret_file)
     if data is None:
         if is_new:
-            want_recipient(identity)
+            want_recipient(identity, again)
         elif not identity.recipients:
             said = "for whom the encrypted file is to be encrypted cannot be told"
             return Step(Thing("sops-rules", ".sops.yaml", State.BY_HAND, said, "sops updatekeys --help"))
-        text = texts.rules(shipped.rules(), identity.recipients)
+        text = texts.rules(shipped.rules(), identity.recipients[:1])
         if _wanted(text.encode(), ground, secret_file) is None:
             text += _rule(ground, identity, secret_file)
         return ground.new_file("sops-rules", path, text, "for the age identity")
@@ -40,6 +35,10 @@ def rules(ground: Ground, identity: Identity, secret_file: Path) -> Step:
         wanted = _wanted(data, ground, secret_file)
     except PlaceError as error:
         raise RefusedError(f"cannot read {path}: {error}") from None
+    if wanted and is_new and not identity.has_others and not set(identity.recipients) & wanted:
+        why = f"{path} names {' and '.join(sorted(wanted))}, and the age identity here is another one"
+        hint = f"--age-identity FILE  (one of these), or add to the rule: {', '.join(_added(identity))}"
+        raise RefusedError(f"cannot encrypt {ground.typed(secret_file)}: {why}", hint=hint)
     if wanted is not None:
         return Step(Thing("sops-rules", ".sops.yaml", State.KEEP, _told(wanted, identity)))
     rule = _rule(ground, identity, secret_file)
@@ -48,6 +47,11 @@ def rules(ground: Ground, identity: Identity, secret_file: Path) -> Step:
         raise RefusedError(f"cannot encrypt: {why}", hint=f"add to its creation_rules:\n{rule.rstrip()}")
     said = f"none of its rules covers {ground.typed(secret_file)}"
     return Step(Thing("sops-rules", ".sops.yaml", State.DIFFERS, said, diff=difference.added(rule.splitlines())))
+
+
+def _added(identity: Identity) -> Sequence[str]:
+    """Whom a rule would have to name; a new identity is none before it is made."""
+    return ("the recipient of one that you have",) if identity.is_new else identity.recipients[:1]
 
 
 def _wanted(data: bytes, ground: Ground, secret_file: Path) -> frozenset[str] | None:
@@ -86,33 +90,3 @@ def _lines(ground: Ground, id: str, name: str, text: str, wanted: Sequence[str])
         return Step(Thing(id, name, State.KEEP))
     said = f"it has not {len(missing)} of the lines that a lab wants"
     return Step(Thing(id, name, State.DIFFERS, said, diff=difference.added(missing)))
-
-
-def shell(ground: Ground, env_file: Path, identity: Identity) -> Step:
-    """`.envrc`."""
-    path, home = ground.folder / ".envrc", str(ground.home)
-    data = ground.read(path)
-    if data is None:
-        text = texts.envrc(str(env_file), home, identity.exports)
-        return ground.new_file("envrc", path, text, "loads the env file by direnv")
-    text = data.decode(errors="replace")
-    line = texts.envrc_line(str(env_file), home)
-    is_loaded = any(ground.absolute(each) == env_file for each in envrc.loaded(text, home))
-    harmful = envrc.decrypting(text, home)
-    if not harmful and is_loaded:
-        return Step(Thing("envrc", ".envrc", State.KEEP))
-    if not harmful:
-        return Step(Thing("envrc", ".envrc", State.DIFFERS, "it does not load the env file", diff=(f"+{line}",)))
-    changed = difference.unified(text, envrc.mended(text, line, home), ".envrc")
-    return Step(Thing("envrc", ".envrc", State.DIFFERS, _HARM, diff=changed))
-
-
-def config(ground: Ground, gateway: Gateway, reasons: Sequence[str]) -> Step:
-    """The gateway's config: a sample where there is none."""
-    assert gateway.config is not None
-    if not files.exists(gateway.config):
-        return ground.new_file("config", gateway.config, gateway_texts.config(), "a sample with one mock model")
-    typed = ground.typed(gateway.config)
-    if reasons:
-        return Step(Thing("config", typed, State.BY_HAND, "; ".join(reasons)))
-    return Step(Thing("config", typed, State.KEEP, f"its {MASTER} comes from the environment"))

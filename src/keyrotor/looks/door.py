@@ -94,7 +94,7 @@ class Door:
 def door(place: str, url: str, unit: Unit | None, shows: Sequence[str], key: Secret | None, *, is_sure: bool) -> Door:
     """The door of a place. `unit` is to answer there, if there is one; `shows` is the command that says how it is."""
     stranger = litellm_api.stranger(url, unit) if unit else ""
-    if unit and not stranger and not unit.is_active and not unit.sockets:
+    if unit and not stranger and not unit.is_active:  # nor would a socket's port be asked: that would start it
         stranger = f"{unit.name} is {unit.active or 'not known'}"
     return Door(
         place, url, key, is_sure, stranger, " ".join(word for word in shows if word not in ("--", "--no-ask-password"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from keyrotor.boundary import files, proc
@@ -14,6 +15,7 @@ from keyrotor.boundary.unit_text import Unit
 from keyrotor.core.findings import Finding, found
 from keyrotor.core.model import Holds
 from keyrotor.errors import PlaceError
+from keyrotor.formats.former_unit import EDITED, KEPT
 from keyrotor.ports import Seen
 
 
@@ -38,6 +40,9 @@ class UnitFile:
             yield found("unit-reload-owed", self.name, **words)
         if where := self._literal(unit, seen):
             yield found("unit-literal", self.name, where=where, **words)
+        for path in _kept(unit):
+            if seen.pair and is_telling(seen.pair.old) and unseal(seen.pair.old) in _text(path):
+                yield found("unit-kept", self.name, path=path, **words)
         yield from self._environment(unit, words)
 
     def _start(self, unit: Unit, seen: Seen) -> str:
@@ -79,6 +84,13 @@ def _trouble(unit: Unit) -> str:
     if unit.load != "loaded":
         return f"{unit.load or 'not known'} ({unit.active or 'not running'})"
     return "" if unit.active in ("active", "reloading") else f"{unit.active} ({unit.result or unit.sub})"
+
+
+def _kept(unit: Unit) -> list[Path]:
+    """What `service install` has put aside beside the unit's own file."""
+    own = Path(unit.fragment)
+    edited = own.parent.glob(f"{escape(own.name + EDITED)}*") if own.name else ()
+    return [own.with_name(own.name + KEPT), *sorted(edited)] if own.name else []
 
 
 def _text(path: Path) -> bytes:

@@ -2,17 +2,18 @@
 
 It is rendered whole only where it is absent. Keys that are not ours are never removed; one of `keys` that
 differs from the encrypted file is refused, never overwritten in silence. That is a rotation's rule; `materialise`,
-which a person asks for, replaces what differs, but for a key that must never change.
+which a person asks for, replaces what differs, but for a key that must never change. A rotation leaves the line as it
+is (what a unit took from it is seen in the unit itself); `materialise` wants one that all readers take alike.
 """
 
 from __future__ import annotations
 
-import shlex
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyrotor.boundary import files, private, writable
+from keyrotor.boundary import files, in_place, private, writable
 from keyrotor.boundary.plaintext import is_same, unseal
 from keyrotor.core.materialised import Compared, Sheet
 from keyrotor.core.model import ALREADY, NEVER, Holds, Value
@@ -89,32 +90,44 @@ class EnvFile:
     def inputs(self) -> list[Path]:
         return [self.path]
 
+    @property
+    def has_leftover(self) -> bool:
+        """Whether a killed writer left something beside it, which may hold values."""
+        return os.path.lexists(files.sibling_of(self.path))
+
+    def tidy(self) -> None:
+        """Finish or clear away what a killed writer left. Raises PlaceError."""
+        if not self.has_leftover:
+            return
+        if files.exists(self.path):
+            files.update(self.path, lambda data: data)
+        files.clear_leftover(self.path)
+
     def compared(self, values: Mapping[str, Secret], only: Sequence[str] = ()) -> Compared:
         """How the file stands beside these values, key by key. Writes nothing. Raises PlaceError."""
         is_absent = not files.exists(self.path)
         names = self._names(values, () if is_absent else only)
-        unknown = [
-            f"cannot write {self.path}: the encrypted file has no key {key}" for key in names if key not in values
-        ]
+        unknown = [name for name in names if name not in values]
+        reasons = [f"cannot write {self.path}: the encrypted file has no key {name}" for name in unknown]
         if is_absent:
-            reasons = unknown or self._unwritable(values, names)
-            return Compared(str(self.path), Sheet.ABSENT, reasons=reasons or writable.absent_refusals(self.path))
+            unwritable = {} if reasons else self._unwritable(values, names)
+            reasons += unwritable.values() or self._absent_refusals()
+            return Compared(str(self.path), Sheet.ABSENT, reasons=reasons, unwritable=list(unwritable))
         seen = files.look(self.path)
         leaves = self._leaves(seen.data)
-        present = {leaf.key for leaf in leaves}
-        ill = {leaf.key for leaf in leaves if leaf.key in values and not _is_well(seen.data, leaf, values[leaf.key])}
-        found = Compared(
-            str(self.path),
-            Sheet.SAME,
-            missing=[name for name in names if name not in present],
-            differing=[name for name in names if name in ill],
-            mode=seen.mode,
-        )
-        if not (found.missing or found.differing or found.is_open or unknown):
+        ours = [leaf for leaf in leaves if leaf.key in names and leaf.key in values]
+        ill = [leaf for leaf in ours if not _is_well(seen.data, leaf, values[leaf.key])]
+        missing = [name for name in names if name not in {leaf.key for leaf in leaves}]
+        differing = [name for name in names if name in {leaf.key for leaf in ill}]
+        found = Compared(str(self.path), Sheet.SAME, missing=missing, differing=differing, mode=seen.mode)
+        if not (missing or differing or found.is_open or reasons):
             return found
-        reasons = unknown + [why for leaf in leaves if (why := self._never(leaf, seen.data, values, names))]
-        reasons += self._unwritable(values, [name for name in (*found.missing, *found.differing) if name in values])
-        return replace(found, state=Sheet.DIFFERS, reasons=list(dict.fromkeys(reasons)) or writable.refusals(self.path))
+        unwritable = self._unwritable(values, [name for name in (*missing, *differing) if name in values])
+        troubles = [dotenv.trouble(seen.data, leaf) for leaf in ill] + [dotenv.trouble(seen.data)] * bool(missing)
+        reasons += filter(None, (self._never(leaf, seen.data, values) for leaf in ill))
+        reasons += [*unwritable.values(), *(f"cannot write {self.path}: {why}" for why in troubles if why)]
+        reasons = list(dict.fromkeys(reasons)) or writable.refusals(self.path)
+        return replace(found, state=Sheet.DIFFERS, reasons=reasons, unwritable=list(unwritable))
 
     def materialise(self, values: Mapping[str, Secret], only: Sequence[str] = ()) -> None:
         """Make it hold these values, and keep all else that is in it. An absent file is made whole, whatever `only`."""
@@ -129,15 +142,21 @@ class EnvFile:
     def values(self) -> dict[str, Secret]:
         """Every value in it, as all readers take it. Raises PlaceError."""
         if not files.exists(self.path):
-            raise PlaceError(f"cannot read {self.path}: no such file", hint="keyrotor env")
+            raise PlaceError(f"cannot read {self.path}: no such file")
+        seen = files.look(self.path)
+        if self._is_torn(seen.data):
+            raise PlaceError(f"cannot read {self.path}: a write of it was not finished")
         try:
-            found = dotenv.values(files.look(self.path).data)
-        except ValueError as error:
-            hint = f"look at {shlex.quote(str(self.path))}, or: keyrotor env"
-            raise PlaceError(f"cannot read {self.path}: {error}", hint=hint) from None
-        except PlaceError as error:
+            found = dotenv.values(seen.data)
+        except (ValueError, PlaceError) as error:
             raise PlaceError(f"cannot read {self.path}: {error}") from None
         return {name: Secret(value) for name, value in found.items()}
+
+    def _is_torn(self, data: bytes) -> bool:
+        """Whether a writer in place was killed, or is at it."""
+        sibling = files.sibling_of(self.path)
+        intent = in_place.parsed(files.look(sibling).data) if files.exists(sibling) else None
+        return intent is not None and data not in intent and in_place.is_torn(data, *intent)
 
     def _names(self, values: Mapping[str, Secret], only: Sequence[str]) -> list[str]:
         return [name for name in (self.keys or values) if not only or name in only]
@@ -151,22 +170,23 @@ class EnvFile:
                 data = dotenv.with_value(data, name, unseal(values[name]))
         return data
 
-    def _never(self, leaf: splice.Leaf, data: bytes, values: Mapping[str, Secret], names: Sequence[str]) -> str:
+    def _never(self, leaf: splice.Leaf, data: bytes, values: Mapping[str, Secret]) -> str:
         """Why this leaf must not be replaced; "" if it may."""
-        if leaf.key not in NEVER or leaf.key not in names or leaf.key not in values:
+        if leaf.key not in NEVER:
             return ""
         is_certain = dotenv.is_plain(data, leaf) or b"\\" not in leaf.text
         if is_certain and is_same(values[leaf.key], leaf.text):
             return ""
         return f"cannot write {self.path}: its {leaf.key} differs from the encrypted file, and {NEVER[leaf.key]}"
 
-    def _unwritable(self, values: Mapping[str, Secret], names: Sequence[str]) -> list[str]:
-        reasons = []
+    def _unwritable(self, values: Mapping[str, Secret], names: Sequence[str]) -> dict[str, str]:
+        """Why these values cannot be written, by their names."""
+        reasons = {}
         for name in names:
             try:
                 dotenv.render({name: unseal(values[name])})
             except ValueError as error:
-                reasons.append(f"cannot write {self.path}: {error}")
+                reasons[name] = f"cannot write {self.path}: {_cause(error)}"
         return reasons
 
     def _unsafe(self, pair: Pair) -> list[str]:
@@ -195,10 +215,11 @@ class EnvFile:
         try:
             text = dotenv.render(values)
         except ValueError as error:
-            raise PlaceError(f"cannot make {self.path}: {error}") from None
-        files.make_folder(self.path.parent)
-        files.clear_leftover(self.path)
-        files.create(self.path, text)
+            raise PlaceError(f"cannot make {self.path}: {_cause(error)}") from None
+        real = Path(os.path.realpath(self.path))  # a link may lead to where nothing is yet: a tmpfs after a boot
+        files.make_folder(real.parent)
+        files.clear_leftover(real)
+        files.create(real, text)
 
     def _rendered(self, secret: Secret, pair: Pair) -> dict[str, bytes]:
         values = {**pair.siblings, self.key: secret}
@@ -214,8 +235,15 @@ class EnvFile:
         except PlaceError as error:
             return [str(error)]
         except ValueError as error:
-            return [f"cannot make {self.path}: {error}"]
-        return self._unsafe(pair) + writable.absent_refusals(self.path)
+            return [f"cannot make {self.path}: {_cause(error)}"]
+        return self._unsafe(pair) + self._absent_refusals()
+
+    def _absent_refusals(self) -> list[str]:
+        real = Path(os.path.realpath(self.path))
+        if os.path.lexists(real):
+            return [f"cannot make {self.path}: it is a link that leads back to itself"]
+        link = f" (it is a link to {real}, which is not there)" if os.path.islink(self.path) else ""
+        return [f"{why}{link}" for why in writable.absent_refusals(real)]
 
 
 def _whole(leaves: Sequence[splice.Leaf], secret: Secret) -> tuple[splice.Token, ...]:
@@ -227,3 +255,8 @@ def _whole(leaves: Sequence[splice.Leaf], secret: Secret) -> tuple[splice.Token,
 def _is_well(data: bytes, leaf: splice.Leaf, secret: Secret) -> bool:
     """Whether the leaf is this value to every reader."""
     return is_same(secret, leaf.text) and dotenv.is_plain(data, leaf)
+
+
+def _cause(error: ValueError) -> str:
+    """Why a value cannot be written, for a sentence that says itself what cannot be done."""
+    return str(error).removeprefix("cannot render ")

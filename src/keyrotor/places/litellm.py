@@ -56,9 +56,14 @@ class Litellm:
         reasons = self._config_refusals(pair, unit) + self._unit_refusals(unit)
         if reasons or self.may_be_open:
             return reasons
+        if unit and _would_start(unit):
+            return [f"cannot ask {self.url}: {unit.name} is {unit.active or 'down'}, and a question would start it"]
         return self._open(self.ask(bogus_key()), self.ask(None))
 
     def holds(self, pair: Pair) -> Holds:
+        """Which of the two it accepts. A unit that is down is not asked, for who only looks must not start it."""
+        if (unit := self.unit()) and _would_start(unit):
+            return Holds.UNKNOWN
         old, new = (self.ask(unseal(secret)) for secret in (pair.old, pair.new))
         if Verdict.UNKNOWN in (old, new):
             return Holds.UNKNOWN
@@ -179,6 +184,11 @@ class Litellm:
     @property
     def asked(self) -> str:
         return models(self.url)
+
+
+def _would_start(unit: Unit) -> bool:
+    """Whether a connection would: a socket has the port while the unit is down."""
+    return bool(unit.sockets) and not unit.is_active
 
 
 class _Wait:

@@ -29,7 +29,7 @@ model_list:
   #     api_base: http://127.0.0.1:8080/v1
   #     api_key: none
 
-  # A provider, whose key you put into the encrypted file beside the others:
+  # A provider, whose key you put into the encrypted file beside the others, and its name into `keys` of the playbook:
   # - model_name: claude
   #   litellm_params:
   #     model: anthropic/claude-sonnet-4-5

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _PLACE = "[[place]]\n"
+_KEYS = ("LITELLM_MASTER_KEY", "LITELLM_SALT_KEY")
 GATEWAY = "gateway"  # the id of the `command` place that stands where a unit would
 
 
@@ -23,6 +24,7 @@ class Rotation:
     scope: str = "user"
     command: Sequence[str] = ()  # restarts the gateway, where no unit does
     clients: Sequence[str] = ()  # further files that hold the key as a literal
+    keys: Sequence[str] = _KEYS  # that the env file has
 
 
 def rotation(template: str, lab: Rotation) -> str:
@@ -32,6 +34,7 @@ def rotation(template: str, lab: Rotation) -> str:
     if lab.identity:
         head = head.rstrip("\n") + f"\nidentity = {quoted(lab.identity)}\n\n"
     env_file = _with(blocks[2], "path", "~/.config/lab-secrets/litellm.env", lab.env_file)
+    env_file = _replaced(env_file, f"keys = {_array(_KEYS)}", f"keys = {_array(lab.keys)}")
     unit = _with(_with(blocks[3], "unit", "litellm.service", lab.unit), "scope", "user", lab.scope)
     door = _with(blocks[4], "url", "http://127.0.0.1:4000", lab.url)
     door = _with(door, "config", "ai/backend/ai-backend-unified/config/litellm-unified.yaml", lab.config)

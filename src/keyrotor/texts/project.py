@@ -20,6 +20,7 @@ _ATTRIBUTES = "# sops cannot read an encrypted dotenv file with CRLF line ends.\
 IGNORED = (
     *(".env", ".env.*", "*.env", "!*.enc.env", "!.env.example"),
     ".*.keyrotor*",
+    *("keys.txt", "*.age"),
     ".factory/settings.local.json",
 )
 _IGNORE = """\
@@ -29,6 +30,9 @@ _IGNORE = """\
 *.env
 !*.enc.env
 !.env.example
+# An age identity opens all that is encrypted for it.
+keys.txt
+*.age
 # What a keyrotor that was killed leaves beside a file until its next run.
 .*.keyrotor*
 # What droid keeps for this machine alone.

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from keyrotor.core.serving import FileState
+from keyrotor.core.serving import FileState, Wish
 from keyrotor.formats import unit_files
-from keyrotor.formats.unit_files import KEPT, Origin, Wanted
+from keyrotor.formats.former_unit import EDITED, KEPT
+from keyrotor.formats.unit_files import Origin, Wanted
 from keyrotor.units.standing import One, Standing
-
-EDITED = ".edited"  # what is put behind the name of a unit of ours that somebody had changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class Decided:
 
     wanted: Wanted
     url: str
-    playbook: str
+    wish: Wish
     seen: Standing
 
     def text(self, name: str) -> str | None:
@@ -44,15 +43,15 @@ class Decided:
             return FileState.SAME if one.text == self.text(one.name) else FileState.CHANGED
         return FileState.REPLACED
 
-    def strange(self, replace: bool) -> Iterator[tuple[str, str]]:
+    def strange(self) -> Iterator[tuple[str, str]]:
         """What somebody else has made, which is not touched unless it was asked for."""
         for one in self.seen.both:
             if not one.is_strange or not self.concerns(one):
                 continue
             where = one.elsewhere or str(one.path)
-            if not replace:
+            if not self.wish.replace:
                 how = "was changed by hand since" if one.origin is Origin.EDITED else "is there already"
-                yield f"cannot install {one.name}: {where} {how}", f"keyrotor service install --replace {self.playbook}"
+                yield f"cannot install {one.name}: {where} {how}", self.wish.command("install", "--replace")
             elif one.kept and one.origin is Origin.FOREIGN and not one.is_brought_back:
                 kept = one.path.with_name(one.name + KEPT)
                 yield f"cannot keep {one.path}: another former one is kept already", f"move {kept} away"
@@ -70,20 +69,21 @@ class Decided:
         is_so = all(one.text == self.text(one.name) and not one.managed.owes_reload for one in wanted)
         return is_so and self.seen.unit.is_active and all(one.managed.active == "active" for one in wanted)
 
-    def becomes_without(self) -> tuple[dict[str, FileState], list[str]]:
-        """What a removal makes of each file, and why it must not."""
+    def becomes_without(self) -> tuple[dict[str, FileState], list[tuple[str, str]]]:
+        """What a removal makes of each file, and why it must not. Raises RefusedError."""
         states: dict[str, FileState] = {}
-        reasons: list[str] = []
+        reasons: list[tuple[str, str]] = []
+        again = f"{self.wish.command('install', '--replace')}  (keeps the change beside, makes the file ours again)"
         for one in self.seen.both:
-            if one.kept and (one.is_brought_back or one.origin in (Origin.OURS, Origin.ABSENT)):
-                was = unit_files.brought_back(one.kept.data)[1]
-                states[str(one.path)] = FileState.BROUGHT_BACK if was.stood_here else FileState.REMOVED
-            elif one.origin is Origin.OURS:
+            if one.former and (one.is_brought_back or one.origin in (Origin.OURS, Origin.ABSENT)):
+                was = one.former[1]
+                states[str(one.path)] = FileState.REMOVED if was.elsewhere else FileState.BROUGHT_BACK
+            elif one.origin is Origin.OURS or one.is_orphan:
                 states[str(one.path)] = FileState.REMOVED
             elif one.origin is Origin.EDITED:
-                reasons.append(f"cannot remove {one.path}: somebody has changed it since keyrotor made it")
+                reasons.append((f"cannot remove {one.path}: somebody has changed it since keyrotor made it", again))
             elif one.origin is Origin.FOREIGN or (one is self.seen.service and one.elsewhere):
-                reasons.append(f"cannot remove {one.name}: keyrotor has not made it")
+                reasons.append((f"cannot remove {one.name}: keyrotor has not made it", ""))
         return states, reasons
 
     def told(self, states: Mapping[str, FileState]) -> Iterator[str]:
@@ -110,8 +110,8 @@ class Decided:
         for path, state in states.items():
             yield f"  {path}: {state}"
         for one in self.seen.both:
-            if one.kept and str(one.path) in states:
-                was = unit_files.brought_back(one.kept.data)[1]
+            if one.former and str(one.path) in states:
+                was = one.former[1]
                 yield f"  the {one.name} of before is {was.enabled} and {was.active} again"
 
     def drop_ins(self) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,7 +37,7 @@ def wanted(
 ) -> tuple[Wanted, list[Trouble]]:
     """What is to be installed, and why that would not work, each with its hint. Raises RefusedError for a unit that is
     no service: a removal, and a look, need no more than its name."""
-    name = unit.options["unit"] if "." in unit.options["unit"] else f"{unit.options['unit']}.service"
+    name = full_name(unit)
     if not name.endswith(".service"):
         raise RefusedError(
             f"cannot install {name}: it is no service", hint='unit = "litellm.service"  (in the playbook)'
@@ -55,16 +56,25 @@ def wanted(
         host="127.0.0.1" if host == "localhost" else host,
         port=port(url),
         within=door.within,
-        has_socket=wish.socket,
+        has_socket=wish.socket is not False,
         has_database=has_database,
     )
     found = [*_address_troubles(url), *_time_troubles(door.within), *troubles]
     return made, [(f"cannot install {name}: {why}", hint) for why, hint in found]
 
 
-def as_installed(text: str) -> Wish:
-    """The wish by which a unit of ours was installed, as far as its text tells."""
-    return Wish(socket=not text or unit_files.has_socket(text))
+def full_name(unit: Row) -> str:
+    """The unit's name with its suffix, which a playbook may leave out."""
+    name: str = unit.options["unit"]
+    return name if "." in name else f"{name}.service"
+
+
+def as_installed(wish: Wish, unit: Row, folder: UnitFolder) -> Wish:
+    """The wish with a socket, or without one, as a unit of ours is installed; with one where none is."""
+    if wish.socket is not None:
+        return wish
+    text = read_installed(folder, full_name(unit))
+    return replace(wish, socket=not text or unit_files.has_socket(text))
 
 
 def _program(asked: str, installed: str, env: Mapping[str, str], cwd: Path) -> str:

@@ -32,6 +32,9 @@ class RealWorld(Parts):
     def now(self) -> datetime:
         return datetime.now(UTC)
 
+    def rest(self, seconds: float) -> None:
+        self.stop.rest(seconds)
+
     def foresee(self, book: Playbook) -> None:
         self.meanwhile = [_load_looks]
         if any(place.kind == "litellm" for place in book.places):
@@ -178,7 +181,7 @@ class RealWorld(Parts):
 
         return looking.health(self, book, values, wanted, told)
 
-    def service(self, book: Playbook, unit: Row, door: Row, env_files: Sequence[Row], wish: Wish | None) -> Service:
+    def service(self, book: Playbook, unit: Row, door: Row, env_files: Sequence[Row], wish: Wish) -> Service:
         from keyrotor.world import serving
 
         return serving.service(self, book, unit, door, env_files, wish)

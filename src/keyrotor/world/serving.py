@@ -10,7 +10,6 @@ from keyrotor.boundary.unit_folder import UnitFolder
 from keyrotor.core.model import Playbook, Row
 from keyrotor.core.serving import Wish
 from keyrotor.units.gateway import GatewayUnits
-from keyrotor.units.standing import read_installed
 from keyrotor.units.wanting import as_installed, wanted
 
 if TYPE_CHECKING:
@@ -19,17 +18,15 @@ if TYPE_CHECKING:
     from keyrotor.world.parts import Parts
 
 
-def service(
-    parts: Parts, book: Playbook, unit: Row, door: Row, env_files: Sequence[Row], wish: Wish | None
-) -> GatewayUnits:
+def service(parts: Parts, book: Playbook, unit: Row, door: Row, env_files: Sequence[Row], wish: Wish) -> GatewayUnits:
     """The two units. Raises RefusedError, PlaceError."""
     systemd = parts.manager(unit.options["scope"])
     folder = UnitFolder(systemd.unit_folder())
-    if wish is None:
-        wish = as_installed(read_installed(folder, unit.options["unit"]))
+    wish = as_installed(wish, unit, folder)
     options = {**unit.options, "variable": unit.options["variable"] or book.source.key}
     named = Row(unit.id, unit.place, unit.kind, unit.act, unit.label, unit.within, unit.optional, options)
     asked = [(Path(row.options["path"]), row.optional) for row in env_files]
     paths = [path for path, is_optional in asked if not is_optional or files.exists(path)]
     made, troubles = wanted(named, door, paths, book.source.project, wish, folder, parts.env, parts.folder)
-    return GatewayUnits(made, door.options["url"], book.name, folder, parts.state / "units", systemd, troubles)
+    variable = options["variable"]
+    return GatewayUnits(made, door.options["url"], variable, wish, folder, parts.state / "units", systemd, troubles)

@@ -12,11 +12,12 @@ from keyrotor import playbook
 from keyrotor.boundary import generate, keychain, machine
 from keyrotor.boundary.sops import Sops
 from keyrotor.core import plan
-from keyrotor.core.founding import Asked, Survey
+from keyrotor.core.founding import MASTER, Asked, Survey
 from keyrotor.core.model import Value
 from keyrotor.errors import UsageError
 from keyrotor.founding import survey as surveying
 from keyrotor.founding.ground import Ground
+from keyrotor.places.env_file import EnvFile
 from keyrotor.secret import Pair, Secret
 from keyrotor.world.parts import Parts
 
@@ -32,6 +33,9 @@ def survey(parts: Parts, asked: Asked, now: datetime) -> Survey:
         manager=parts.manager,
         sops=lambda source: Sops(parts.processes, parts.env, keychain.identity(source)),
         materialise=partial(_materialise, parts),
+        may_stand=_may_stand,
+        tracked=lambda path: bool(parts.repository(path).tracked([Path(os.path.realpath(path))])),
+        ignored=lambda names: parts.repository(Path(asked.folder) / "any").ignored(names),
         is_macos=machine.is_macos(),
         user_id=machine.user_id(),
     )
@@ -43,6 +47,14 @@ def _home(parts: Parts) -> Path:
     if not os.path.isabs(home):
         raise UsageError("cannot tell where the age identity is to be: there is no HOME", hint="export HOME=…")
     return Path(os.path.normpath(home))
+
+
+def _may_stand(name: str, secret: Secret) -> bool:
+    """Whether an env file may have this value under this name, so that all who read it read the same."""
+    key, plain = Secret(generate.bogus_key()), Secret(generate.bogus_key())
+    place = EnvFile(Path("/absent") / "any", MASTER, (MASTER, name))
+    one, other = (place.check(Pair(key, key, {name: value})) for value in (secret, plain))
+    return one == other  # whatever else is said of the path
 
 
 def _materialise(parts: Parts, path: Path) -> None:
