@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -554,7 +555,7 @@ def test_a_reader_that_leaves_is_no_fault(home: Home) -> None:
     """As with `| head -1`."""
     read, write_end = os.pipe()
     os.close(read)
-    words = ["python", "-m", "keyrotor", "bootstrap", str(home.project), "--dry-run"]
+    words = [sys.executable, "-m", "keyrotor", "bootstrap", str(home.project), "--dry-run"]
     done = subprocess.run(words, env=home.env, stdout=write_end, stderr=subprocess.PIPE, cwd=home.root, check=False)
     os.close(write_end)
     assert done.stderr == b""
