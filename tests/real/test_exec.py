@@ -283,7 +283,6 @@ def test_the_terminal_is_the_programs_own(lab: Lab) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(lab.project)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started us in the background has it ignored
         shell = 'trap "echo caught; exit 9" INT; test -t 0 && test -t 1 && echo ready; while :; do sleep 0.02; done'
         os.execve(sys.executable, keyrotor_argv("exec", "--", "sh", "-c", shell), keyrotor_env(lab))
     said = b""
