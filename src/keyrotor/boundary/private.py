@@ -15,12 +15,19 @@ from keyrotor.errors import PlaceError
 OTHERS = 0o007
 
 
-def make_private(path: Path) -> bool:
-    """Where others may do anything with the file, only its owner may from now on; whether that was so."""
+def make_private(path: Path) -> None:
+    """Where others may do anything with the file, only its owner may from now on. Raises PlaceError."""
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
-        if mode & OTHERS:
-            os.chmod(path, mode & 0o700)
     except OSError as error:
         raise PlaceError(f"cannot write {path}: {why(error)}") from None
-    return bool(mode & OTHERS)
+    if mode & OTHERS:
+        give_mode(path, mode & 0o700)
+
+
+def give_mode(path: Path, mode: int) -> None:
+    """The file with this mode. Raises PlaceError."""
+    try:
+        os.chmod(path, mode)
+    except OSError as error:
+        raise PlaceError(f"cannot write {path}: {why(error)}") from None

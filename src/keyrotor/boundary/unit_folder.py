@@ -19,9 +19,8 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keyrotor.boundary import files, writable
+from keyrotor.boundary import files, private, writable
 from keyrotor.boundary.files import ChangedMeanwhile, Look
-from keyrotor.errors import PlaceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,9 +81,9 @@ class UnitFolder:
             files.create(path, data, mode)
             return
         if stat.S_IMODE(mode) & ~seen.mode == 0:
-            _set_mode(path, mode)  # before what is not for everybody is in it
+            private.give_mode(path, mode)  # before what is not for everybody is in it
         files.replace(seen, data)
-        _set_mode(path, mode)
+        private.give_mode(path, mode)
 
     def remove(self, name: str, seen: Look) -> None:
         """Take the file away, if it is as it was seen. Raises ChangedMeanwhile, PlaceError."""
@@ -94,13 +93,6 @@ class UnitFolder:
         files.remove(path)
         files.clear_leftover(path)
         files.sync_folder(self.path)
-
-
-def _set_mode(path: Path, mode: int) -> None:
-    try:
-        path.chmod(mode)
-    except OSError as error:
-        raise PlaceError(f"cannot write {path}: {files.why(error)}") from None
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import os
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -220,7 +219,7 @@ def _of_compose(ground: Ground) -> Gateway | None:
         url=service.url,
         configs=(ground.absolute(service.config),) if service.config else (),
         env_files=tuple(ground.absolute(each) for each in service.env_files),
-        known=_set(path.name, service.literals) + Known(variables=service.sets, doubts=tuple(more)),
+        known=keys.literals(path.name, service.literals) + Known(variables=service.sets, doubts=tuple(more)),
         command=("docker", "compose", "up", "-d", "--force-recreate", service.name),
         is_there=True,
     )
@@ -232,7 +231,7 @@ def _of_agent(ground: Ground, why: str) -> Gateway:
         label, told = unit_exec.of_agent(ground.read(path) or b"")
         if label:
             configs = (_at(Path(told.folder), told.config),) if told.config else ()
-            known = _set(path.name, told.assigned) + Known(variables=frozenset(told.assigned))
+            known = keys.literals(path.name, told.assigned) + Known(variables=frozenset(told.assigned))
             found = Gateway("launchd", why, told.url, configs, known=known, is_there=True)
             return replace(found, command=_kick(ground, label))
     return Gateway("launchd", why, command=_kick(ground, "local.litellm"))
@@ -240,7 +239,3 @@ def _of_agent(ground: Ground, why: str) -> Gateway:
 
 def _kick(ground: Ground, label: str) -> tuple[str, ...]:
     return ("launchctl", "kickstart", "-k", f"gui/{ground.user_id}/{label}")
-
-
-def _set(where: str, values: Mapping[str, str]) -> Known:
-    return keys.literals(where, dict(values))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keyrotor.boundary import files, generate, keychain, plaintext, writable
+from keyrotor.boundary import files, generate, keychain, plaintext, private, writable
 from keyrotor.boundary.signals import Signals
 from keyrotor.boundary.systemd import timer_names
 from keyrotor.core.checkup import Check, Examined, Line
@@ -132,7 +132,7 @@ class RealWorld(Parts):
         if not files.exists(path):
             files.create(path, data)
         elif is_ours(files.look(path).data):
-            _make_private(path)  # before anything is in it: an update keeps the mode
+            private.give_mode(path, 0o600)  # before anything is in it: an update keeps the mode
             files.update(path, lambda _: data)
         else:
             raise UsageError(f"cannot write {path}: it is there already, and is no saved plan")
@@ -200,10 +200,3 @@ class RealWorld(Parts):
 def _load_looks() -> None:
     """Import what an audit looks with (20 ms)."""
     from keyrotor.world import looking  # noqa: F401
-
-
-def _make_private(path: Path) -> None:
-    try:
-        path.chmod(0o600)
-    except OSError as error:
-        raise PlaceError(f"cannot write {path}: {files.why(error)}") from None

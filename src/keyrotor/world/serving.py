@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,9 @@ def service(parts: Parts, book: Playbook, unit: Row, door: Row, env_files: Seque
     systemd = parts.manager(unit.options["scope"])
     folder = UnitFolder(systemd.unit_folder())
     wish = as_installed(wish, unit, folder)
-    options = {**unit.options, "variable": unit.options["variable"] or book.source.key}
-    named = Row(unit.id, unit.place, unit.kind, unit.act, unit.label, unit.within, unit.optional, options)
+    variable = unit.options["variable"] or book.source.key
+    named = replace(unit, options={**unit.options, "variable": variable})
     asked = [(Path(row.options["path"]), row.optional) for row in env_files]
     paths = [path for path, is_optional in asked if not is_optional or files.exists(path)]
     made, troubles = wanted(named, door, paths, book.source.project, wish, folder, parts.env, parts.folder)
-    variable = options["variable"]
     return GatewayUnits(made, door.options["url"], variable, wish, folder, parts.state / "units", systemd, troubles)
