@@ -1,6 +1,6 @@
 """`keyrotor rotate` beside a plain shell script that does the same (`bench/rotate.sh`), on one lab, in one run; and
 `keyrotor audit` beside what it cannot do without: one `sops decrypt` and three questions to the gateway; and
-`keyrotor exec` beside `sops exec-env`.
+`keyrotor exec` and `print-key` beside `sops exec-env` and `sops decrypt`.
 
     KEYROTOR_LITELLM=… .venv/bin/python tests/bench.py [--pairs 11] [--gateway litellm|embedded] [--json FILE]
 
@@ -41,6 +41,8 @@ NO_START_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n"  # rotations of the embedde
 
 WALL, OUTAGE, START, MEMORY = 0.6, 0.15, 1.5, 70.0  # the goals: seconds, seconds, times, MB
 EXEC = 0.08  # the goal of `exec` over `sops exec-env`: seconds
+DOTENV = ("--input-type", "dotenv", "--output-type", "json")  # as keyrotor has sops decrypt
+PRINT = 0.1  # the goal of `print-key` over `sops decrypt`: seconds
 AUDIT, MANY = 0.3, 1.5  # the goals of an audit, and of one with as many clients: seconds
 CLIENTS = 1000
 
@@ -211,8 +213,7 @@ def audit(lab: Lab, playbook: Path) -> None:
 
 def looked_at(lab: Lab) -> None:
     """One decrypt by sops, and the gateway asked without a key, with a bogus one and with the present one."""
-    types = ("--input-type", "dotenv", "--output-type", "json")
-    key = json.loads(lab.run(lab.sops, "decrypt", *types, str(lab.secret_file)))["LITELLM_MASTER_KEY"]
+    key = json.loads(lab.run(lab.sops, "decrypt", *DOTENV, str(lab.secret_file)))["LITELLM_MASTER_KEY"]
     if [lab.status(each) for each in (None, "sk-bogus-key", key)][-1] != 200:
         sys.exit("the gateway refuses the present key")
 
@@ -231,19 +232,21 @@ def starts() -> dict[str, list[float]]:
 
 
 def execs() -> dict[str, list[float]]:
-    """How long `keyrotor exec -- true` and `sops exec-env FILE true` take, by turns, on the files of a lab."""
+    """How long `exec -- true` and `print-key`, and what sops alone takes for the same, by turns, on a lab's files."""
     with tempfile.TemporaryDirectory(prefix="keyrotor-bench-") as folder:
         lab = build(Path(folder) / "lab")
         env = {**lab.environment(), "SOPS_DISABLE_VERSION_CHECK": "1"}
         contestants = {
             "keyrotor": [str(KEYROTOR), "exec", "--", "true"],
             "sops": [lab.sops, "exec-env", str(lab.secret_file), "true"],
+            "print-key": [str(KEYROTOR), "print-key", str(lab.playbook)],
+            "decrypt": [lab.sops, "decrypt", *DOTENV, str(lab.secret_file)],
         }
         samples: dict[str, list[float]] = {name: [] for name in contestants}
         for turn in range(STARTS + 1):
             for name, argv in contestants.items():
                 began = time.perf_counter()
-                subprocess.run(argv, check=True, cwd=lab.project, env=env)
+                subprocess.run(argv, check=True, cwd=lab.project, env=env, stdout=subprocess.DEVNULL)
                 if turn:
                     samples[name].append(time.perf_counter() - began)
     return samples
@@ -276,6 +279,7 @@ def table(
     outages = [[sample.outage for sample in samples[name]] for name in ("keyrotor", "script")]
     bare = [started[name] for name in ("keyrotor", "click")]
     handed = [executed[name] for name in ("keyrotor", "sops")]
+    printed = [executed[name] for name in ("print-key", "decrypt")]
     memory = [sample.memory for sample in samples["keyrotor"]]
     judged = "ok" if max(memory) <= MEMORY else "**missed**"
     alone, one, many = (audited[name] for name in ("alone", "audit", "many"))
@@ -287,6 +291,7 @@ def table(
         row("rotate: no 200 for a client, s", outages, f"at most +{OUTAGE} s", lambda more, _: more <= OUTAGE),
         row("`--version`, `import click`, s", bare, f"at most {START} times", lambda _, times: times <= START),
         row("`exec -- true`, `sops exec-env`, s", handed, f"at most +{EXEC} s", lambda more, _: more <= EXEC),
+        row("`print-key`, `sops decrypt`, s", printed, f"at most +{PRINT} s", lambda more, _: more <= PRINT),
         row(
             "audit, a decrypt and three questions, s",
             [one, alone],

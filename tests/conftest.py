@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,3 +20,20 @@ settings.load_profile("keyrotor")
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+# Run by one worker, in their order. The first start the real LiteLLM, which needs a core for seconds: one at a time;
+# and some share what their module has started. The others share their readers.
+ON_LITELLM = r"test_(client_stories|new_user|old_style_lab|on_litellm|tutorial)\.py|.*(litellm|real_proxy)"
+TOGETHER = (re.compile(f"tests/real/({ON_LITELLM})"), re.compile(r"tests/formats/test_dotenv_quoting\.py"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several workers run the tests, each test goes to the next one that is idle, but for what stays together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((each.pattern for each in TOGETHER if each.match(nodeid)), nodeid)
+
+    return Scheduling(config, log)

@@ -21,10 +21,23 @@ import click
 import msgspec
 import pytest
 
-from keyrotor import bootstrap, chronicle, cli, console, journal, materialise, outlook, playbook, service, verdicts
+from keyrotor import (
+    bootstrap,
+    chronicle,
+    cli,
+    console,
+    discover,
+    journal,
+    materialise,
+    outlook,
+    playbook,
+    service,
+    tables,
+    verdicts,
+)
 from keyrotor.boundary.generate import Recipe
 from keyrotor.cli import doctor
-from keyrotor.core import checkup, founding, machine, model, report
+from keyrotor.core import checkup, discovered, founding, machine, model, report
 from keyrotor.core.due import seconds
 from keyrotor.core.machine import EVENTS, TRANSITIONS, Phase
 from keyrotor.core.materialised import Compared
@@ -130,14 +143,18 @@ def as_written(default: Any) -> str:
     return "–" if empty else f"`{str(default).lower()}`" if isinstance(default, bool | int) else f'`"{default}"`'
 
 
+# Kinds that take the same keys are told together.
+SHARED = {tables.Client: "### The clients that are known", tables.Opaque: "### Clients out of reach"}
+
+
 @pytest.mark.parametrize(
     ("heading", "keys"),
     [
-        ("## The top of the file", list(fields(playbook.Document))),
-        ("## `[secret]`", list(fields(playbook.Secret))),
+        ("## The top of the file", list(fields(tables.Document))),
+        ("## `[secret]`", list(fields(tables.Secret))),
         ("### `generate`", [(field.name, as_written(field.default)) for field in dataclasses.fields(Recipe)]),
-        ("### Every place", list(fields(playbook.Place))),
-        *((f"### `{kind}`", list(fields(struct))) for kind, struct in playbook.PLACES.items()),
+        ("### Every place", list(fields(tables.Place))),
+        *((SHARED.get(struct, f"### `{kind}`"), list(fields(struct))) for kind, struct in tables.PLACES.items()),
     ],
 )
 def test_every_playbook_key_is_in_the_reference(heading: str, keys: list[tuple[str, str]]) -> None:
@@ -148,6 +165,15 @@ def test_every_playbook_key_is_in_the_reference(heading: str, keys: list[tuple[s
         row = found.get(key) or common.get(key)
         assert row is not None, f"{heading}: {key}"
         assert default in row, f"{heading}: the default of {key} is {default}"
+
+
+def test_every_kind_of_place_is_in_the_reference() -> None:
+    """By its own heading, or in the section that it shares with others."""
+    text = page("reference/playbook.md")
+    for kind, struct in tables.PLACES.items():
+        found = section(text, SHARED.get(struct, f"### `{kind}`"))
+        assert found, kind
+        assert struct not in SHARED or in_code(kind, found), kind
 
 
 def test_every_allowed_word_of_a_playbook_is_in_the_reference() -> None:
@@ -229,6 +255,8 @@ def test_every_outcome_is_in_the_tables() -> None:
         ("## `env`", Compared.as_json),
         ("## `service install`, `service remove`", service.Told.as_json),
         ("## `service status`", checkup.as_json),
+        ("## `clients discover`", discover.Discovered.as_json),
+        ("## `clients discover`", discovered.Holder.as_json),
         ("## `bootstrap`", bootstrap.Founded.as_json),
         ("## `bootstrap`", founding.Thing.as_json),
     ],

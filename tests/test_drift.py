@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import pytest
 
 from keyrotor import drift
-from keyrotor.boundary.plaintext import unseal
+from keyrotor.boundary.plaintext import are_same, is_key_like, unseal
 from keyrotor.core.lineage import Lineage
-from keyrotor.core.model import Source
+from keyrotor.core.model import Act, Row, Source
 from keyrotor.errors import RefusedError
-from keyrotor.ports import World
+from keyrotor.ports import Place, World
 from keyrotor.secret import Secret
 
 SOURCE = Source("/lab/global.enc.env", "KEY", "", "/lab")
@@ -25,6 +27,25 @@ class Printing:
 
     def known_fingerprinter(self) -> object:
         return "k", lambda secret: f"sk-…{unseal(secret).decode()}"
+
+    def are_same(self, one: Secret, other: Secret) -> bool:
+        return are_same(one, other)
+
+    def is_key_like(self, secret: Secret) -> bool:
+        return is_key_like(secret)
+
+    def decoy(self) -> Secret:
+        return Secret(b"decoy")
+
+
+@dataclass
+class Showing:
+    """As much of a place."""
+
+    values: Sequence[str]
+
+    def shows(self) -> list[Secret]:
+        return [Secret(value.encode()) for value in self.values]
 
 
 def want(value: str, accepted: str = "", *, is_left: bool | None = False, known: Lineage = KNOWN) -> None:
@@ -82,3 +103,30 @@ def test_accepting_another_value_than_stands_there_is_refused(value: str, accept
     """What is typed must be what is meant."""
     with pytest.raises(RefusedError):
         want(value, accepted)
+
+
+FOREIGN = "sk-proj-of-somebody-else"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "shown", "hunted", "by_name"),
+    [
+        ("env-file", {}, FOREIGN, [FOREIGN], []),
+        ("client-file", {"at": ["key"]}, FOREIGN, [], [FOREIGN]),
+        ("client-file", {"at": ["key"]}, "short", [], ["short"]),
+        ("client-file", {"at": ["key"]}, "old", ["old"], []),
+        ("client-file", {}, FOREIGN, [], []),
+        ("client-file", {}, "old", ["old"], []),
+        ("droid", {"at": ["key"]}, FOREIGN, [], []),
+    ],
+)
+def test_what_stands_in_a_clients_file_is_hunted_for_as_a_former_value_only(
+    kind: str, options: dict[str, object], shown: str, hunted: list[str], by_name: list[str]
+) -> None:
+    """What is hunted for is replaced in every file; what stands where our key belongs may be somebody's elsewhere."""
+    row = Row(id="a", place="a", kind=kind, act=Act.FILE, label="a", within=1, optional=False, options=options)
+    world, places = cast("World", Printing()), {"a": cast("Place", Showing([shown]))}
+    pair, has_old = drift.pair_of(world, [row], places, Secret(b"now"), {}, KNOWN)
+    found = [*([pair.old] if has_old else []), *pair.stale]
+    assert [unseal(secret).decode() for secret in found] == hunted
+    assert [unseal(secret).decode() for secret in pair.by_name] == by_name

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from keyrotor.core.machine import Event, fold
 from keyrotor.core.model import Holds, Outcome, Value
 from keyrotor.errors import JournalError, KeyrotorError, UsageError
 from keyrotor.journal import SCHEMA, Journal
+from keyrotor.latest import DOUBT, left
 from world import PAIR, SOURCE, World, plan_of
 
 NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -64,6 +66,7 @@ EVERY: tuple[Event, ...] = (
     machine.Settled({"one": "mend it"}),
     machine.Closed(Outcome.ROLLED_BACK, "because"),
     machine.Forgotten(),
+    machine.Done("one"),
 )
 
 
@@ -137,6 +140,37 @@ def test_a_whole_rotation_is_read_back_as_the_run_it_was(journal: Journal) -> No
     ending = world.rotate()
     record(journal, "r1", *world.events)
     assert journal.account("r1").run == ending.run
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a moment")
+@pytest.mark.parametrize("closed", ["above", "state", FILE])
+def test_a_record_that_may_not_be_read_is_not_taken_for_none(state: Path, closed: str) -> None:
+    """Another user's: nothing owed, no former value, would be a lie. One that is not there is empty."""
+    with Journal.open(state) as journal:
+        record(journal, "7f3a", opened("7f3a"))
+    for folder in (state, *state.parents[:3]):  # pytest's own are closed to others
+        folder.chmod(folder.stat().st_mode | 0o055)
+    (state / FILE).chmod(0o644)
+    {"above": state.parent, "state": state, FILE: state / FILE}[closed].chmod(0o600)
+    with _as_nobody(), pytest.raises(JournalError) as raised:
+        Journal.peek(state)
+    assert str(raised.value) == f"cannot read the record in {state}: permission denied"
+    assert str(state) in raised.value.hint
+    with _as_nobody():
+        assert left(state, SOURCE) is DOUBT
+    for absent in (state.parent / "none", Path("/dev/null/none")):
+        with Journal.peek(absent) as journal:
+            assert journal.accounts() == []
+        assert left(absent, SOURCE) is None
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_no_value_stands_in_the_record(journal: Journal, state: Path) -> None:

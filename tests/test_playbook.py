@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from keyrotor.core import plan
-from keyrotor.core.model import Act
+from keyrotor.core.model import Act, Row
 from keyrotor.errors import Exit, PlaybookError, UsageError
 from keyrotor.places.client_file import format_of
-from keyrotor.playbook import PLACES, load
+from keyrotor.playbook import load
 from keyrotor.shelf import find
+from keyrotor.tables import PLACES
 
 ROOT = Path(__file__).parents[1]
 ENV = {"HOME": "/home/somebody"}
@@ -157,8 +158,8 @@ BAD = {
     ),
     "an unset variable in the secret": (WHOLE.replace("secrets/", "${NOT_SET}/"), ["[secret] file", "NOT_SET"]),
     "an unknown client format": (
-        HEAD + SOPS + CLIENT + 'format = "toml"\n',
-        ["place 2 (client-file)", "toml", "json, dotenv"],
+        HEAD + SOPS + CLIENT + 'format = "xml"\n',
+        ["place 2 (client-file)", "xml", "json, dotenv, yaml, toml, ini, text"],
     ),
     "an unknown scope": (HEAD + SOPS + UNIT + 'scope = "root"\n', ["place 2 (systemd-unit)", "root", "user, system"]),
     "an unknown key kind": (
@@ -170,6 +171,28 @@ BAD = {
         ["generate", "byte", "bytes"],
     ),
     "an empty command": (HEAD + SOPS + '[[place]]\nkind = "command"\nput = []\n', ["place 2 (command): put"]),
+    "an empty reload": (HEAD + SOPS + CLIENT + "reload = []\n", ["place 2 (client-file): reload: an empty command"]),
+    "a reload of no program": (HEAD + SOPS + CLIENT + 'reload = [""]\n', ["reload: an empty command"]),
+    "leaves that are none": (
+        HEAD + SOPS + CLIENT + 'at = ["a..b"]\n',
+        ["place 2 (client-file): at", "'a..b'", "write it as"],
+    ),
+    "beside nothing": (HEAD + SOPS + CLIENT + 'beside = "baseUrl"\n', ["beside: it needs `at`"]),
+    "beside the address of no gateway": (
+        HEAD + SOPS + CLIENT + 'at = ["key"]\nbeside = "baseUrl"\n',
+        ["place client-file: beside: no gateway is known; name one by a `litellm` place, or by `gateways`"],
+    ),
+    "a gateway that is no address": (
+        WHOLE + 'gateways = ["litellm:4000"]\n',
+        ["place 5 (client-file): gateways: not an"],
+    ),
+    "a format for a client that is known": (HEAD + SOPS + '[[place]]\nkind = "droid"\nformat = "json"\n', ["'format'"]),
+    "a compose project without its file": (HEAD + SOPS + '[[place]]\nkind = "docker-compose"\n', ["path"]),
+    "a task that is not told": (HEAD + SOPS + '[[place]]\nkind = "by-hand"\n', ["place 2 (by-hand)", "task"]),
+    "one file twice": (
+        HEAD + SOPS + CLIENT + '[[place]]\nkind = "droid"\npath = "./x/../settings.json"\n',
+        ["place droid: path: place client-file is that file already"],
+    ),
     "no sops file": (HEAD + ENV_FILE, ["sops-file"]),
     "two sops files": (HEAD + SOPS + SOPS, ["exactly one", "2"]),
     "a place before the sops file": (HEAD + ENV_FILE + SOPS, ["env-file", "first"]),
@@ -224,6 +247,157 @@ def test_a_client_whose_format_cannot_be_told_is_refused() -> None:
     """A path without a known suffix needs `format`."""
     with pytest.raises(PlaybookError, match="json, dotenv"):
         format_of(Path("/x/config"), "")
+
+
+# --- clients whose files are known -----------------------------------------------------------------------------
+
+
+def rows_of(project: Path, *places: str, **env: str) -> dict[str, Row]:
+    book = load(write(project, WHOLE + "".join(places)), {**ENV, **env})
+    return {row.id: row for row in plan.rows(book)}
+
+
+DROID = '[[place]]\nkind = "droid"\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("sub/.factory/settings.json", "project"),
+        ("sub/.factory/config.json", "project-config"),
+        ("/elsewhere/settings.json", "settings"),
+        ("/elsewhere/odd.json", "settings"),
+        (".factory/settings.json", "project"),
+    ],
+)
+def test_of_a_clients_files_the_one_is_taken_whose_path_ends_so(project: Path, path: str, name: str) -> None:
+    """In any project's folder droid does what it does in this one's; else the name alone tells."""
+    assert rows_of(project, DROID + f'path = "{path}"\n')["droid"].options["file"] == name
+
+
+def test_a_label_has_nothing_that_would_garble_a_terminal(project: Path) -> None:
+    """A path may have it, one that stands there and one that a variable gives; what is shown of it has not."""
+    text = '[[place]]\nkind = "client-file"\nid = "odd"\npath = "/a\\u001b]0;x\\u0007.json"\n'
+    rows = rows_of(project, text, DROID, FACTORY_RUNTIME_SETTINGS_PATH="/b\x1b.json")
+    assert (rows["odd"].label, rows["odd"].options["path"]) == ("/a\ufffd]0;x\ufffd.json", "/a\x1b]0;x\x07.json")
+    assert rows["droid:runtime"].label == "/b\ufffd.json"
+
+
+def test_a_client_is_a_row_for_each_file_that_it_may_have(project: Path) -> None:
+    """Optional, known to be no more than possible, and with all that is needed to finish a run."""
+    rows = rows_of(project, DROID, 'raw = true\nwithin = "5s"\n')
+    found = {row.id: row.label for row in rows.values() if row.place == "droid"}
+    assert found == {
+        "droid:settings": "~/.factory/settings.json",
+        "droid:local": "~/.factory/settings.local.json",
+        "droid:config": "~/.factory/config.json",
+        "droid:project": str(project / ".factory/settings.json"),
+        "droid:project-local": str(project / ".factory/settings.local.json"),
+        "droid:project-config": str(project / ".factory/config.json"),
+        "droid:org": "/etc/factory/settings.json",
+        "droid:fragment": "~/.factory/config.d/lab-litellm.json",
+    }
+    row = rows["droid:config"]
+    assert (row.kind, row.act, row.optional, row.within) == ("droid", Act.FILE, True, 5)
+    wanted = {"implied": True, "path": "/home/somebody/.factory/config.json", "format": "json", "raw": True}
+    wanted |= {"at": ["custom_models[*].api_key"], "beside": "base_url", "resolves": [], "heal": "", "todo": ""}
+    assert wanted.items() <= {**row.options, "gateways": None}.items()
+    assert row.options["gateways"] == ["http://127.0.0.1:4000"]
+    assert list(rows)[-1] == "litellm:refuses"
+
+
+@pytest.mark.parametrize("kind", ["droid", "client-file"])
+def test_a_client_may_know_the_gateway_by_further_addresses(project: Path, kind: str) -> None:
+    """A container by the name of another one; without a `litellm` place these alone are ours."""
+    more = 'at = ["key"]\nbeside = "baseUrl"\n' if kind == "client-file" else ""
+    client = f'[[place]]\nkind = "{kind}"\npath = "x.json"\n{more}gateways = ["http://litellm:4000"]\n'
+    for doors, wanted in ((ENV_FILE + UNIT + DOOR, ["http://127.0.0.1:4000"]), ("", [])):
+        book = load(write(project, HEAD + SOPS + doors + client), ENV)
+        (row,) = (row for row in plan.rows(book) if row.kind == kind)
+        assert row.options["gateways"] == [*wanted, "http://litellm:4000"]
+
+
+@pytest.mark.parametrize("folder", ["", "elsewhere", "./x"])
+def test_a_folder_of_xdg_that_is_not_absolute_does_not_count(project: Path, folder: str) -> None:
+    """As its specification says."""
+    text = HEAD + SOPS + '[[place]]\nkind = "goose"\n'
+    rows = plan.rows(load(write(project, text), {**ENV, "XDG_CONFIG_HOME": folder}))
+    paths = {row.options["path"] for row in rows if row.kind == "goose"}
+    assert paths == {f"/home/somebody/.config/goose/{name}.yaml" for name in ("config", "secrets")}
+
+
+def test_variables_lead_to_more_files_or_to_others(project: Path) -> None:
+    """XDG's have a default, all others count where they are set."""
+    rows = rows_of(project, DROID, FACTORY_RUNTIME_SETTINGS_PATH="/run/a b.json")
+    assert rows["droid:runtime"].options["path"] == "/run/a b.json"
+    assert "droid:org-local" not in rows
+    crush = '[[place]]\nkind = "crush"\n'
+    assert rows_of(project, crush)["crush:config"].options["path"] == "/home/somebody/.config/crush/crush.json"
+    rows = rows_of(project, crush, XDG_CONFIG_HOME="/c", XDG_DATA_HOME="/d")
+    assert [rows[f"crush:{name}"].options["path"] for name in ("config", "data")] == [
+        "/c/crush/crush.json",
+        "/d/crush/crush.json",
+    ]
+
+
+def test_a_file_with_two_names_is_one_row(project: Path, tmp_path: Path) -> None:
+    """By a link, by a variable, or because the playbook names it itself."""
+    home = tmp_path / "home"
+    (home / "dotfiles").mkdir(parents=True)
+    (home / ".factory").symlink_to(home / "dotfiles")
+    (home / ".factory/settings.json").write_text("{}")
+    (project / ".factory").symlink_to(home / "dotfiles")
+    named = f'[[place]]\nkind = "client-file"\nid = "mine"\npath = "{home}/dotfiles/settings.json"\n'
+    more = {"HOME": str(home), "FACTORY_RUNTIME_SETTINGS_PATH": f"{home}/.factory/config.json"}
+    rows = rows_of(project, DROID, named, **more)
+    assert [row.id for row in rows.values() if row.place == "droid"] == [
+        "droid:local",
+        "droid:config",
+        "droid:org",
+        "droid:fragment",
+    ]
+    book = load(write(project, WHOLE + DROID + named), {**ENV, **more})
+    assert book.places[5].options["shares"]
+    assert not load(write(project, WHOLE + DROID), ENV).places[5].options["shares"]
+
+
+def test_a_path_is_one_file_of_the_client(project: Path) -> None:
+    """What is known of the file of that name holds for it; `optional` is the author's."""
+    row = rows_of(project, DROID, 'path = "x/config.json"\n')["droid"]
+    assert (row.label, row.optional) == ("x/config.json", False)
+    assert row.options["path"] == str(project / "x/config.json")
+    assert row.options["at"] == ["custom_models[*].api_key"]
+    assert not row.options.get("implied")
+
+
+def test_what_is_left_to_do_is_the_authors_to_say(project: Path) -> None:
+    """Else what is known of the client; a command that reloads it leaves nothing."""
+    claude = '[[place]]\nkind = "claude-code"\n'
+
+    def todo(more: str) -> str:
+        return str(rows_of(project, claude, more)["claude-code:settings"].options["todo"])
+
+    assert todo("").startswith("restart every claude")
+    assert todo('reload = ["pkill", "claude"]\n') == ""
+    assert todo('reload = ["true"]\ntodo = "look at it"\n') == todo('todo = "look at it"\n') == "look at it"
+
+
+def test_a_compose_project_is_made_anew(project: Path) -> None:
+    """By a command that names its folder, however it is called; another one may be said."""
+    compose = '[[place]]\nkind = "docker-compose"\npath = "open web/.env"\n'
+    row = rows_of(project, compose)["docker-compose"]
+    folder = str(project / "open web")
+    assert row.options["reload"] == ["docker", "compose", "--project-directory", folder, "up", "--detach"]
+    assert (row.options["format"], row.options["todo"]) == ("dotenv", "")
+    other = rows_of(project, compose, 'reload = ["podman", "up"]\n')["docker-compose"]
+    assert other.options["reload"] == ["podman", "up"]
+
+
+def test_what_only_a_person_reaches_is_no_file(project: Path) -> None:
+    """It is told, not looked at."""
+    rows = rows_of(project, '[[place]]\nkind = "by-hand"\ntask = "tell Ann"\n[[place]]\nkind = "zed"\n')
+    assert {rows[name].act for name in ("by-hand", "zed")} == {Act.STORE}
+    assert rows["by-hand"].options["task"] == "tell Ann"
 
 
 # --- finding one -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -134,3 +135,106 @@ def test_every_reason_is_told_at_once() -> None:
         Looking(unit=Answer(reasons=["cannot a"]), client=Answer(reasons=["cannot b"])).check()
     assert "cannot a" in str(refused.value)
     assert "cannot b" in str(refused.value)
+
+
+def client(*names: str, optional: bool = False, **options: Any) -> Declared:
+    """A client of which these files are known."""
+    files = [{"name": name, "label": f"~/{name}", "path": f"/home/me/{name}", **options} for name in names]
+    return Declared("droid", "droid", "DROID", 1.0, optional, {"files": files})
+
+
+class Clients(Looking):
+    """The same world, where the client is one whose files are known."""
+
+    def places(self, rows: Sequence[Row], *_: Any) -> Mapping[str, Place]:
+        return {row.id: self.answers.get(row.id) or self.answers.get(row.place) or Answer() for row in rows}
+
+    def look(self, declared: Declared) -> preflight.Ready:
+        places = [Declared(name, kind, f"the {name}", 1.0, False, {"unit": ""}) for name, kind in KINDS.items()]
+        book = Playbook("book", "book.toml", SOURCE, "month", 1.0, {}, (*places[:-1], declared))
+        return preflight.check(cast("World", self), book)
+
+    def answering(self, **answers: Answer) -> Clients:
+        self.answers |= {f"droid:{name}": answer for name, answer in answers.items()}
+        return self
+
+
+def test_files_that_a_client_may_have_are_left_out_without_a_word() -> None:
+    """Absent, or with nothing of ours: neither told nor kept on record; the one with the key is rotated."""
+    world = Clients().answering(
+        absent=Answer(Holds.NEITHER, ["cannot read it"]), other=Answer(Holds.NEITHER), mine=Answer()
+    )
+    ready = world.look(client("absent", "mine", "other"))
+    assert [row.id for row in ready.rows if row.place == "droid"] == ["droid:mine"]
+    assert (ready.skipped, world.told, ready.todo) == ({}, {}, {})
+
+
+def test_a_client_with_nothing_of_ours_in_any_file_is_refused() -> None:
+    """The author has said that it has the key; where it was looked for is told."""
+    world = Clients().answering(a=Answer(Holds.NEITHER), b=Answer(Holds.NEITHER, ["cannot read it"]))
+    with pytest.raises(RefusedError) as refused:
+        world.look(client("a", "b"))
+    said = "none of its files holds the present value, or refers to it (looked at: ~/a, ~/b)"
+    assert str(refused.value) == f"cannot rotate droid: {said}"
+    assert world.look(client("a", "b", optional=True)).skipped == {}
+
+
+def test_a_client_whose_files_another_place_has_may_have_none_itself() -> None:
+    """What the playbook names twice is put once."""
+    world = Clients().answering(a=Answer(Holds.NEITHER))
+    shared = client("a")
+    assert world.look(replace(shared, options={**shared.options, "shares": True})).skipped == {}
+
+
+class Refers(Answer):
+    """A client's file that refers to the key, in a way that works or does not."""
+
+    def __init__(self, *, follows: bool = False, broken: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(Holds.REFERS)
+        self.does, self.ill = follows, broken
+
+    def follows(self) -> bool:
+        return self.does
+
+    def broken(self, _: Pair) -> Sequence[tuple[str, str]]:
+        return self.ill
+
+
+def test_what_asks_us_is_left_to_nobody_and_what_is_broken_is_to_be_healed() -> None:
+    """Neither is told to be restarted: that would help neither."""
+    told = {"todo_referring": "restart every droid"}
+    world = Clients().answering(a=Refers(follows=True), b=Refers(broken=[("x[0].key", "env:NAME")]), c=Refers())
+    ready = world.look(client("a", "b", "c", **told))
+    why = "its x[0].key is env:KEY, which its client sends as it is"
+    assert ready.skipped == {
+        "droid:a": "refers to KEY, and follows by itself",
+        "droid:b": why,
+        "droid:c": "refers to KEY; restart what reads it",
+    }
+    assert ready.todo == {
+        "droid:b": f"keyrotor repair book --heal  (~/b: {why})",
+        "droid:c": "restart every droid",
+    }
+
+
+def test_a_file_that_may_be_there_and_cannot_be_put_is_refused_like_any_other() -> None:
+    """It has the key."""
+    world = Clients().answering(a=Answer(Holds.OLD, ["cannot write it"]), b=Answer())
+    with pytest.raises(RefusedError, match="cannot write it"):
+        world.look(client("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("known", "todo"),
+    [
+        ({"todo_referring": "restart every droid"}, "restart every droid"),
+        ({"todo_referring": ""}, None),
+        ({}, "restart what reads ~/a: it refers to KEY"),
+    ],
+)
+def test_what_refers_is_told_with_what_is_left_to_do(known: dict[str, str], todo: str | None) -> None:
+    """Each file for itself: as the catalogue says, or where nothing is known by its name."""
+    world = Clients().answering(a=Answer(Holds.REFERS), b=Answer())
+    ready = world.look(client("a", "b", **known))
+    assert ready.skipped == world.told == {"droid:a": "refers to KEY; restart what reads it"}
+    assert ready.todo == ({"droid:a": todo} if todo else {})

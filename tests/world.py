@@ -22,7 +22,7 @@ from keyrotor.core import machine, plan
 from keyrotor.core.machine import Event, Phase, Run, fold
 from keyrotor.core.model import ALREADY, Act, Declared, Holds, Outcome, Plan, Playbook, Purpose, Row, Source, Value
 from keyrotor.engine import Ending, Engine
-from keyrotor.errors import InterruptedRun, JournalError, PlaceError, UnprovenError
+from keyrotor.errors import InterruptedRun, JournalError, PlaceError, StrangerError, UnprovenError
 from keyrotor.secret import Pair, Secret
 
 PAIR = Pair(Secret(b"sk-old"), Secret(b"sk-new"))
@@ -101,19 +101,24 @@ class World:
         purpose: Purpose = Purpose.ROTATE,
         die_at: int | None = None,
         stop: Stop | None = None,
+        clients: int = 0,
     ) -> None:
-        self.files = dict.fromkeys(FILES, "old")
+        self.plan = plan_of(no_return, purpose, clients)
+        self.files = {row.id: "old" for row in self.plan.rows if row.act is Act.FILE}
         self.unit: str | None = "old"
         self.alive: set[str] = set()  # values that the door accepts besides the unit's
         self.is_open = False
         self.events: list[Event] = []
         self._read: tuple[list[Event], int, Run | None] = (self.events, 0, None)
         self.effects: list[str] = []  # what was really changed, in this order
+        self.prepared: list[str] = []  # what was worked out before the restart
+        self.spoilt: set[str] = set()  # rows for which that fails
+        self.told: list[str] = []  # the places that were asked what is left to do
+        self.left: dict[str, str] = {}  # what they answer
         self.points = 0
         self.die_at = die_at
         self.stop = stop or Stop()
         self.record_fails_at: int | None = None
-        self.plan = plan_of(no_return, purpose)
         self.places = {row.id: _PLACES[row.act](self, row) for row in self.plan.rows}
         self._puts: Counter[str] = Counter()
         self._faults: dict[str, Fault] = {}
@@ -128,13 +133,13 @@ class World:
             r"(\w+:\w+) (fails|breaks)( once| twice| from the 2nd)?( halfway| afterwards)?", words
         ):
             token, verb, often, how = found.groups(default="")
-            assert token in FORWARD + BACK, words
+            assert token in FORWARD + BACK or token.startswith("c"), words
             last = {" once": 1, " twice": 2}.get(often, float("inf"))
             first = 2 if often == " from the 2nd" else 1
             self._faults[token] = Fault(first, last, how.strip(), is_bug=verb == "breaks")
         elif found := re.fullmatch(r"(.+) (before|during|after) (2nd )?(\w+:\w+)", words):
             deed, when, second, token = found.groups(default="")
-            assert token in FORWARD + BACK, words
+            assert token in FORWARD + BACK or token.startswith("c"), words
             self._deeds.setdefault((when, token, 2 if second else 1), []).append(lambda: self.deed(deed))
         elif found := re.fullmatch(r"record fails at (\d+)", words):
             self.record_fails_at = int(found[1])
@@ -146,6 +151,8 @@ class World:
         match words.split():
             case [row, "drifts"]:
                 self.files[row] = "other"
+            case [row, "vanishes"]:
+                self.files[row] = "gone"
             case [row, "holds", value] if row in self.files:
                 self.files[row] = value
             case ["unit", "crashes"]:
@@ -203,12 +210,13 @@ class World:
 
     # -- the runs ----------------------------------------------------------------------------------------------------
 
-    def record(self, event: Event) -> None:
+    def record(self, *events: Event) -> None:
+        """As the journal does: all of them, or none."""
         self.point()
-        if self.record_fails_at == len(self.events):
+        if self.record_fails_at is not None and 0 <= self.record_fails_at - len(self.events) < len(events):
             raise JournalError("cannot write the record: the disk is full")
         assert len(self.events) < ENDLESS, "the run goes on without end"
-        self.events.append(event)
+        self.events.extend(events)
         self.point()
 
     @property
@@ -241,7 +249,7 @@ class World:
         return self._drive()
 
     def _drive(self) -> Ending:
-        return Engine(fold(self.events), self.places, PAIR, self.record, self.stop).drive()
+        return Engine(fold(self.events), self.places, PAIR, lambda events: self.record(*events), self.stop).drive()
 
     def revive(self, die_at: int | None = None) -> None:
         """A new process, which may die in its turn."""
@@ -260,6 +268,16 @@ class _Place:
 
     def holds(self, pair: Pair) -> Holds:
         raise NotImplementedError
+
+    def prepare(self, goal: Value, pair: Pair) -> None:
+        """Fails as a put would that fails at once."""
+        self.world.prepared.append(token_of(self.row.id, goal))
+        if self.row.id in self.world.spoilt:
+            raise PlaceError("cannot be spliced")
+
+    def after(self, goal: Value, pair: Pair) -> str:
+        self.world.told.append(token_of(self.row.id, goal))
+        return self.world.left.get(self.row.id, "")
 
     def put(self, goal: Value, pair: Pair) -> str:
         world, token = self.world, token_of(self.row.id, goal)
@@ -299,9 +317,13 @@ class File(_Place):
 
     def holds(self, pair: Pair) -> Holds:
         word = self.world.files[self.row.id]
+        if word == "unreadable":
+            return Holds.UNKNOWN
         return Holds.seen(old=word == "old", new=word == "new") if word != "refers" else Holds.REFERS
 
     def _begin(self) -> None:
+        if self.world.files[self.row.id] == "gone":
+            raise StrangerError("no such file")
         self.world.files[self.row.id] = "torn"
 
     def _finish(self, goal: Value) -> None:
@@ -352,8 +374,9 @@ def place(id: str, kind: str, **options: object) -> Declared:
 
 
 @functools.cache
-def plan_of(no_return: str = "", purpose: Purpose = Purpose.ROTATE) -> Plan:
-    rows = plan.rows(playbook_of(*(place(*pair) for pair in KINDS.items())))
+def plan_of(no_return: str = "", purpose: Purpose = Purpose.ROTATE, clients: int = 0) -> Plan:
+    more = {f"c{number}": "client-file" for number in range(clients)}  # further clients, after the others
+    rows = plan.rows(playbook_of(*(place(*pair) for pair in (KINDS | more).items())))
     marks = {Value.OLD: "0" * 12, Value.NEW: "1" * 12}
     return Plan(
         run="r1",
@@ -385,7 +408,8 @@ def trace(events: Iterable[Event], ending: Ending | None = None) -> str:
     words: list[str] = []
     for event in events:
         if isinstance(event, machine.Moved | machine.Failed):
-            words.pop()  # the intent that it is the result of
+            intent = token_of(event.row, event.value) + "…"  # that it is the result of
+            del words[len(words) - 1 - words[::-1].index(intent)]
         words.append(_word(event))
     words = words[1:] if words[:1] == ["opened"] else words
     if ending and ending.run.is_owed:

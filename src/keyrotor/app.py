@@ -59,8 +59,7 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
             journal.discard_unopened(world.now())
             run, places, pair = _open(world, journal, book, ready, wish)
             ending = drive(world, journal, run, places, pair)
-            notes = what_to_commit(repository, ending, file, wish.commit) + _hints(ready)
-            return report_of(journal, ending, notes)
+            return report_of(journal, ending, what_to_commit(repository, ending, file, wish.commit))
 
 
 def _chosen(
@@ -82,7 +81,7 @@ def _open(
     """Choose the new value; make `before`, `after` and `opened` durable, in this order."""
     new, public = (wish.value, "") if wish.value is not None else world.generate(book)
     pair = replace(ready.pair, new=new)
-    more: dict[str, Any] = {"skipped": ready.skipped, "reason": wish.reason, "public": public}
+    more: dict[str, Any] = {"skipped": ready.skipped, "todo": ready.todo, "reason": wish.reason, "public": public}
 
     def prepare(folder: Path) -> Mapping[Value, bytes]:
         return world.prepare(book.source, ready.ciphertext, pair, folder)
@@ -97,7 +96,3 @@ def _last_rotated(world: World, book: Playbook) -> datetime | None:
         if account.closed and account.run.has_rotated and account.run.plan.source.is_of(book.source)
     ]
     return ends[-1] if ends else None
-
-
-def _hints(ready: preflight.Ready) -> tuple[str, ...]:
-    return tuple(f"{place}: {why}" for place, why in ready.skipped.items() if why.startswith("refers"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 
 from keyrotor import playbook, shelf
-from keyrotor.core import due, plan
+from keyrotor.core import due, plan, stores
 from keyrotor.core.audited import HELD, Audited, Held
 from keyrotor.core.findings import Finding, found, ordered
 from keyrotor.core.lineage import lineage
@@ -23,7 +23,7 @@ from keyrotor.ports import Look, Place, Seen, World
 from keyrotor.secret import Pair, Secret
 
 Fingerprint = Callable[[Secret], str]
-_HOLDING = (Act.FILE, Act.RESTART, Act.COMMAND)  # a door only answers, and its own look asks it
+_HOLDING = (Act.FILE, Act.RESTART, Act.COMMAND, Act.STORE)  # a door only answers, and its own look asks it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,9 @@ def _moved(book: Playbook, before: _Known, after: _Known) -> bool:
 
 def _audited(world: World, book: Playbook, known: _Known) -> Audited:
     world.foresee(book)
-    rows = plan.rows(book)
     pair, ciphertext, failed = _read(world, book)
+    present = known.fingerprint(pair.old) if pair else ""
+    rows = stores.with_recorded(plan.rows(book), known.recorded.of(book.source), known.key, present)
     places = world.places(rows, book.source, {Value.OLD: ciphertext}, world.state)
     seen = _seen(book, known, pair, _held(rows, places, pair))
     looks = world.looks(book, rows, places)

@@ -10,8 +10,8 @@ from typing import Any
 from keyrotor.core import decide
 from keyrotor.core.due import ago
 from keyrotor.core.machine import Closed, Failed, Moved, Moving, Passed, TurnedBack
-from keyrotor.core.model import Outcome, Value
-from keyrotor.core.report import outage
+from keyrotor.core.model import Outcome, Task, Value
+from keyrotor.core.report import outage, still_open
 from keyrotor.errors import UsageError
 from keyrotor.journal import Account, Entry
 
@@ -31,7 +31,7 @@ class Told:
 
 
 def status(accounts: Sequence[Account], now: datetime) -> Told:
-    """Owed runs first, then every key's last rotation."""
+    """Owed runs first, then every key's last rotation, and what is left to a person."""
     owed = [account for account in accounts if account.run.is_owed]
     last: dict[tuple[str, str], Account] = {}
     for account in accounts:
@@ -40,13 +40,25 @@ def status(accounts: Sequence[Account], now: datetime) -> Told:
             last[source.file, source.key] = account
     text = [line for account in owed for line in _owed_lines(account)]
     text += [_age_line(account, now) for account in last.values()]
+    todo = still_open([account.run for account in accounts])
+    text += [f"to do: {task.text}  (then: keyrotor done {task.id})" for task in todo]
     data = {
         "owed": [
             {"run": a.id, "state": _state(a), "goal": str(a.run.goal), "playbook": a.run.plan.playbook} for a in owed
         ],
         "keys": [_age(account, now) for account in last.values()],
+        "todo": [_task(task) for task in todo],
     }
     return Told(tuple(text) or ("nothing is owed; no key was rotated here yet",), data)
+
+
+def done(tasks: Sequence[Task]) -> Told:
+    """What was ticked off."""
+    return Told(tuple(f"done: {task.text}" for task in tasks), {"done": [_task(task) for task in tasks]})
+
+
+def _task(task: Task) -> dict[str, str]:
+    return {"id": task.id, "place": task.row, "text": task.text}
 
 
 def _state(account: Account) -> str:

@@ -16,7 +16,7 @@ from keyrotor.screen import Deaf, Plain
 def last_word(report: Report) -> list[str]:
     """What is left on the screen: one line when all is well; on a failure what failed, how things are, on, back."""
     lines = _LAST_WORDS[report.outcome](report)
-    lines += [f"still to do: {task}" for task in report.tasks.values()]
+    lines += [f"still to do: {task.text}  (then: keyrotor done {task.id})" for task in report.todo]
     return lines + [f"note: {note}" for note in report.notes]
 
 
@@ -25,7 +25,7 @@ def _rotated(report: Report) -> list[str]:
     old, new = (report.fingerprints.get(value, "") for value in ("old", "new"))
     lines = [
         f"rotated {report.playbook} in {report.seconds:.1f} s{away}",
-        f"now: every place holds the new key ({new}); the old one ({old}) is refused",
+        f"now: every place{_besides(report)} holds the new key ({new}); the old one ({old}) is refused",
     ]
     return lines + ([report.public.rstrip()] if report.public else [])
 
@@ -134,6 +134,7 @@ def as_json(report: Report) -> dict[str, Any]:
             for p in report.places
         ],
         "tasks": dict(report.tasks),
+        "todo": [{"id": task.id, "place": task.row, "text": task.text} for task in report.todo],
         "notes": list(report.notes),
     }
 

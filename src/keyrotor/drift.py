@@ -1,9 +1,10 @@
 """What a repair finds: the places that do not hold the present value, and what stands there in its stead.
 
 In a repair's pair the present value is `new`, for it is the goal. `old` is what the gateway runs with in its stead, if
-that is a key that can be asked for, else a decoy. `stale` is whatever else is known to be a former value, or cannot be
-taken for anything but a key: it is replaced wherever it is found. All else is `by_name`: replaced only where the
-key's own name stands before it. Looks, and changes nothing.
+that is a key that can be asked for, else a decoy. `stale` is whatever else is known to be a former value, or stands
+under the key's own name and cannot be taken for anything but a key: it is replaced wherever it is found. All else is
+`by_name`: replaced only where the key's own name stands before it, or where the playbook says that the key belongs; so
+is every unknown value in a client's file, for elsewhere it may be somebody else's key. Looks, and changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keyrotor.core import plan
+from keyrotor.core import clients, plan
 from keyrotor.core.lineage import Lineage, lineage
 from keyrotor.core.model import Act, Holds, Outcome, Row, Source, Value
 from keyrotor.errors import RefusedError
@@ -22,10 +23,10 @@ from keyrotor.secret import Pair, Secret
 
 UNKNOWN = "unknown"  # what `--accept-former` takes where no fingerprint can be compared
 _ADMITTED = (Holds.NEW, Holds.BOTH)
-_GUESSING = ("client-file",)  # kinds that show whatever looks like a key; the others show what bears its name
 # How a repair's rows differ from a rotation's: the encrypted file is read only; a unit may be down, for nothing has to
-# be proven with a former value first; a door may be open until its unit is restarted, for its last row proves it shut.
-_OPTIONS: Mapping[Act, Mapping[str, Any]] = {Act.RESTART: {"may_be_down": True}}
+# be proven with a former value first; a store may hold what nobody knows, where the playbook names the key in it; a
+# door may be open until its unit is restarted, for its last row proves it shut.
+_OPTIONS: Mapping[Act, Mapping[str, Any]] = {Act.RESTART: {"may_be_down": True}, Act.STORE: {"may_be_other": True}}
 _SOURCE: Mapping[str, Any] = {"is_source": True}
 _OPEN: Mapping[str, Any] = {"may_be_open": True}
 
@@ -55,7 +56,7 @@ class Drift:
 
     @property
     def skipped(self) -> dict[str, str]:
-        return {spot.row.place: spot.skipped for spot in self.spots if spot.skipped}
+        return {spot.row.id: spot.skipped for spot in self.spots if spot.skipped}
 
     @property
     def is_none(self) -> bool:
@@ -99,7 +100,7 @@ def look(world: World, rows: Sequence[Row], source: Source, ciphertext: bytes, p
     if not any(spot.must_put or spot.reasons for spot in spots):
         doors = [_hopeless(spot, source.key) for spot in doors]
     found = {spot.row.id: spot for spot in (*spots, *doors)}
-    return Drift(tuple(found[row.id] for row in rows), pair, has_old)
+    return Drift(tuple(found[row.id] for row in rows if not _is_nothing(found[row.id])), pair, has_old)
 
 
 def pair_of(
@@ -122,8 +123,9 @@ def pair_of(
             if any(world.are_same(secret, other) for other in (present, *hunted, *by_name)):
                 continue
             is_other = any(world.are_same(secret, sibling) for sibling in siblings.values())
-            is_named = row.kind not in _GUESSING
-            if not is_other and (former(secret) or (is_named and world.is_key_like(secret))):
+            is_named = not _is_guess(row)
+            is_ours = is_named and not clients.is_client(row.kind) and world.is_key_like(secret)
+            if not is_other and (former(secret) or is_ours):
                 hunted.append(secret)
             elif is_named:
                 by_name.append(secret)
@@ -211,6 +213,18 @@ def _want_accepted(accepted: str, wanted: str, told: str, name: str, verb: str) 
         raise RefusedError(f"cannot {verb}: {told}", hint=hint)
 
 
+def _is_guess(row: Row) -> bool:
+    """Whether the place shows whatever looks like a key; the others show what bears its name, or stands where the
+    playbook says that the key belongs."""
+    is_client = clients.is_client(row.kind) and not clients.is_own(row.kind, row.options.get("at", ()))
+    return is_client or row.kind == "open-webui"
+
+
+def _is_nothing(spot: Spot) -> bool:
+    """Whether it is a file that its client may have, and that has nothing of ours."""
+    return bool(spot.row.options.get("implied") and spot.skipped and spot.holds is not Holds.REFERS)
+
+
 def _as_repaired(row: Row) -> Row:
     more = _SOURCE if row.kind == "sops-file" else _OPTIONS.get(row.act, {})
     return replace(row, options={**row.options, **more})
@@ -220,7 +234,7 @@ def _spot(scene: _Scene, row: Row, rows: Sequence[Row], place: Place) -> Spot:
     holds, reasons = place.holds(scene.pair), tuple(place.check(scene.checked))
     if holds is Holds.REFERS:
         return Spot(row, holds, False, skipped=f"refers to {scene.source.key}; restart what reads it")
-    if row.act is Act.FILE:
+    if row.act is Act.FILE or (row.act is Act.STORE and holds is not Holds.UNKNOWN):
         return _file(row, place, scene.source.key, holds, reasons)
     if row.act is Act.RESTART and holds is Holds.UNKNOWN and not reasons:
         is_down = bool(scene.place(row, rows, may_be_down=False).check(scene.checked))
@@ -230,11 +244,12 @@ def _spot(scene: _Scene, row: Row, rows: Sequence[Row], place: Place) -> Spot:
 
 
 def _file(row: Row, place: Place, key: str, holds: Holds, reasons: tuple[str, ...]) -> Spot:
-    is_guess = row.kind in _GUESSING
+    is_guess = _is_guess(row)
     if holds is Holds.NEITHER and row.optional and (is_guess or not place.shows()):
         return Spot(row, holds, False, skipped="absent" if reasons and is_guess else f"has no {key}, or another key")
-    if holds is Holds.NEITHER and is_guess:
-        why = f"cannot repair {row.label}: nothing in it is known to be a former {key}; put the present one there once"
+    if holds is Holds.NEITHER and clients.is_client(row.kind) and (is_guess or not place.shows()):
+        found = "nothing in it is known to be a former" if is_guess else "there is no place in it for the"
+        why = f"cannot repair {row.label}: {found} {key}; put the present one there once"
         return Spot(row, holds, True, reasons or (why,))
     return Spot(row, holds, holds is not Holds.NEW, reasons if holds is not Holds.NEW else ())
 
@@ -243,7 +258,7 @@ def _with_followers(spots: Sequence[Spot]) -> list[Spot]:
     """What cannot be told is put where a place above it is (a unit, a command may have read that), else left out."""
     found: list[Spot] = []
     for spot in spots:
-        above = any(other.must_put for other in found if other.row.act is not Act.COMMAND)
+        above = any(other.must_put for other in found if other.row.act not in (Act.COMMAND, Act.STORE))
         if spot.holds is not Holds.UNKNOWN or spot.must_put or spot.row.act is Act.FILE:
             found.append(spot)
         elif above:

@@ -100,6 +100,10 @@ class PlaceError(KeyrotorError):
     """The world does not do what a place asked of it: the file, the unit, the door."""
 
 
+class StrangerError(PlaceError):
+    """A client's file is gone, or holds what is somebody else's: it keeps nobody on the value that is taken back."""
+
+
 class UnprovenError(PlaceError):
     """The goal is accepted, but the other value is not proven dead: not a reason to turn back."""
 

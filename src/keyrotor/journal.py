@@ -10,8 +10,11 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,7 +106,7 @@ class Journal:
     def peek(cls, state: Path) -> Journal:
         """For reading only. Where there is no record yet it is empty. Raises JournalError."""
         path = state / _FILE
-        if not files.exists(path):
+        if not _is_there(path):
             return cls._empty(state)
         journal = cls(state, _connected(f"file:{_quoted(path)}?mode=ro"))
         try:
@@ -145,14 +148,19 @@ class Journal:
 
     def append(self, run: str, event: Event, at: datetime) -> None:
         """Record one event, durably."""
-        kind, data = _KINDS[type(event)], msgspec.json.encode(event).decode()
+        self.append_all(run, (event,), at)
+
+    def append_all(self, run: str, events: Sequence[Event], at: datetime) -> None:
+        """Record these events, durably: all of them, or none."""
         with self._telling("write"), self._database:
             self._database.execute("BEGIN IMMEDIATE")
             last = self._database.execute("SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-            seq, chain = (last[0] + 1, last[1]) if last else (1, _START)
-            row = (seq, run, at.isoformat(), kind, data)
-            values = (*row, _chained(chain, *row))
-            self._database.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+            seq, chain = last or (0, _START)
+            for event in events:
+                seq += 1
+                row = (seq, run, at.isoformat(), _KINDS[type(event)], msgspec.json.encode(event).decode())
+                chain = _chained(chain, *row)
+                self._database.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", (*row, chain))
 
     def account(self, run: str) -> Account:
         """The run of that id, or that it begins with. Raises UsageError for none or several."""
@@ -174,12 +182,13 @@ class Journal:
 
     def owed(self, secret_file: Path | None = None) -> list[Account]:
         """The runs that were not finished, oldest first; of one secret file, or of all."""
+        # What is done after the end does not begin the run again.
         query = """SELECT run FROM events WHERE seq IN (SELECT max(seq) FROM events GROUP BY run)
-                   AND kind NOT IN ('closed', 'forgotten') ORDER BY seq"""
+                   AND kind NOT IN ('closed', 'forgotten', 'done') ORDER BY seq"""
         with self._telling("read"):
             ids = [str(row[0]) for row in self._database.execute(query)]
-        accounts = [self._account(run) for run in ids]
-        return [one for one in accounts if secret_file is None or one.run.plan.source.file == str(secret_file)]
+        owed = [account for account in map(self._account, ids) if account.run.is_owed]
+        return [one for one in owed if secret_file is None or one.run.plan.source.file == str(secret_file)]
 
     def last(self) -> int:
         """The number of the last entry; 0 if there is none."""
@@ -246,22 +255,29 @@ class Journal:
                 hint="use the keyrotor that wrote it, or a newer one",
             )
 
-    def _telling(self, verb: str) -> _Telling:
-        return _Telling(f"cannot {verb} the record in {self.state}")
+    @contextmanager
+    def _telling(self, verb: str) -> Iterator[None]:
+        """Turns SQLite's errors into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot {verb} the record in {self.state}: {error}") from None
 
 
-class _Telling:
-    """Turns SQLite's errors into ours."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, sqlite3.Error):
-            raise JournalError(f"{self._what}: {error}") from None
+def _is_there(path: Path) -> bool:
+    """Whether there is a record. One that we may not read is not none: runs may be owed in it. Raises JournalError."""
+    try:
+        os.stat(path)
+        is_ours = os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
+        why = "" if is_ours else "permission denied"
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        why = files.why(error)
+    if why:
+        hint = f"ls -ld {shlex.quote(str(path.parent))}  (run keyrotor as the user whose it is)"
+        raise JournalError(f"cannot read the record in {path.parent}: {why}", hint=hint)
+    return True
 
 
 def _connected(uri: str) -> sqlite3.Connection:

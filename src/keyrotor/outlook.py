@@ -41,7 +41,7 @@ def lines(seen: Preview, folder: Path, home: str) -> list[str]:
     told += [line for each in seen.planned for line in _row(each)]
     told += [line for reason in seen.record for line in _wrapped(reason, "  ✗ ", "    ")]
     for each in seen.planned:
-        if each.state is State.CHANGES and each.row.act in (Act.FILE, Act.COMMAND):
+        if each.state is State.CHANGES and each.row.act in (Act.FILE, Act.COMMAND, Act.STORE):
             told += ["", each.row.label, *_changes(each.changes, seen)]
     for heading, found in (("restarts", _restarts(seen)), ("asks", _asked(seen))):
         told += ["", heading, *found] if found else []

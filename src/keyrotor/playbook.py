@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,101 +16,25 @@ import msgspec
 from keyrotor import source
 from keyrotor.boundary.generate import KINDS as GENERATE_KINDS
 from keyrotor.boundary.generate import Recipe
-from keyrotor.core import due, plan
-from keyrotor.core.model import Declared, Playbook
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """What every place takes."""
-
-    kind: str
-    id: str = ""
-    optional: bool = False
-    within: str = "60s"
-
-    def label(self) -> str:
-        return str(getattr(self, "path", self.kind))
-
-
-class SopsFile(Place, frozen=True, kw_only=True):
-    """The encrypted file itself: its path and key stand in [secret]."""
-
-
-class EnvFile(Place, frozen=True, kw_only=True):
-    path: str
-    keys: list[str] = []
-
-
-class SystemdUnit(Place, frozen=True, kw_only=True):
-    unit: str
-    scope: str = "user"
-    variable: str = ""
-    within: str = "120s"
-
-    def label(self) -> str:
-        return self.unit
-
-
-class Litellm(Place, frozen=True, kw_only=True):
-    url: str
-    unit: str = ""
-    config: str = ""
-    within: str = "120s"
-
-    def label(self) -> str:
-        return self.url
-
-
-class ClientFile(Place, frozen=True, kw_only=True):
-    path: str
-    format: str = ""
-
-
-class Command(Place, frozen=True, kw_only=True):
-    put: list[str]
-    holds: list[str] = []
-
-    def label(self) -> str:
-        return self.id or Path(self.put[0]).name if self.put else self.id
-
-
-PLACES: Mapping[str, type[Place]] = {
-    "sops-file": SopsFile,
-    "env-file": EnvFile,
-    "systemd-unit": SystemdUnit,
-    "litellm": Litellm,
-    "client-file": ClientFile,
-    "command": Command,
-}
+from keyrotor.core import clients, due, plan
+from keyrotor.core.model import Declared, Playbook, printable
+from keyrotor.tables import PLACES, Document, Secret
 
 # For keys whose values are words of a closed list.
 CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("systemd-unit", "scope"): ("user", "system"),
-    ("client-file", "format"): ("json", "dotenv"),
+    ("client-file", "format"): clients.FORMATS,
+    ("github-actions", "app"): ("actions", "dependabot", "codespaces"),
     ("generate", "kind"): tuple(GENERATE_KINDS),
 }
 
 PATHS = ("path", "config", "file")
 
 
-class Secret(msgspec.Struct, frozen=True, kw_only=True):
-    file: str
-    key: str
-    identity: str = ""
-    generate: dict[str, Any] = {}
-
-
-class Document(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    secret: dict[str, Any]
-    place: list[dict[str, Any]]
-    every: str = "month"
-    keep: str = "7d"
-
-
-def load(path: Path, env: Mapping[str, str]) -> Playbook:
-    """The playbook in this file, checked as far as it can be without looking at the world."""
-    return _Reader(path, env).playbook(source.table(path))
+def load(path: Path, env: Mapping[str, str], text: str | None = None) -> Playbook:
+    """The playbook in this file, or that it would be with this text; checked as far as it can be without looking at the
+    world. Raises PlaybookError."""
+    return _Reader(path, env).playbook(source.table(path, text))
 
 
 def is_address(url: str) -> bool:
@@ -147,7 +73,7 @@ class _Reader(source.Reader):
             every=document.every,
             keep=self._seconds(document.keep, "keep"),
             generate=secret.generate,
-            places=self._places(document.place),
+            places=self._places(document.place, read.file),
         )
         plan.rows(playbook)  # an order that cannot work is the author's to mend, like a misspelt key
         return playbook
@@ -161,11 +87,49 @@ class _Reader(source.Reader):
         if not re.fullmatch(r"[A-Za-z0-9_-]*", recipe.prefix):
             raise self.error("[secret] generate: prefix: only A-Z a-z 0-9 _ - (no format has to quote those)")
 
-    def _places(self, tables: Sequence[dict[str, Any]]) -> tuple[Declared, ...]:
+    def _places(self, tables: Sequence[dict[str, Any]], encrypted: str) -> tuple[Declared, ...]:
         if not tables:
             raise self.error("it has no [[place]]")
         counts: Counter[str] = Counter()
-        return tuple(self._place(at, table, counts) for at, table in enumerate(tables, 1))
+        places = [self._place(at, table, counts) for at, table in enumerate(tables, 1)]
+        gateways = [place.options["url"] for place in places if place.kind == "litellm"]
+        self._want_no_twins(places)
+        named = [place.options["path"] for place in places if place.options.get("path")]
+        taken = {os.path.realpath(path) for path in (encrypted, *named)}
+        return tuple(
+            self._known(place, gateways, taken) if clients.is_client(place.kind) else place for place in places
+        )
+
+    def _known(self, place: Declared, gateways: Sequence[str], taken: set[str]) -> Declared:
+        """A client's place with the gateways that its keys are for, and with what is known of its file; if it names
+        none, with every file that the client looks at, but for those that another place has `taken`."""
+        options = {**place.options, "gateways": [*gateways, *place.options.get("gateways", ())]}
+        if options.get("beside") and not options["gateways"]:
+            said = "no gateway is known; name one by a `litellm` place, or by `gateways`"
+            raise self.error(f"place {place.id}: beside: {said}")
+        known = clients.files_of(place.kind)
+        if not known:
+            return replace(place, options=options)
+        if path := options["path"]:
+            exact = next((file for file in known if self.known(file.path) == path), None)
+            chosen = exact or _alike(known, path)
+            return replace(place, options=_with_known(place.kind, chosen, options) | {"is_elsewhere": exact is None})
+        paths = {file.name: self.known(file.path) for file in known}
+        shares = any(os.path.realpath(path) in taken for path in paths.values() if path)
+        files = []
+        for file in known:
+            if (path := paths[file.name]) and os.path.realpath(path) not in taken:
+                taken.add(os.path.realpath(path))  # by two names, or by a link, it is one file
+                own = {"name": file.name, "label": printable(self.shown(path)), "path": path}
+                files.append({**_with_known(place.kind, file, options), **own})
+        return replace(place, options={"files": files, "shares": shares})
+
+    def _want_no_twins(self, places: Sequence[Declared]) -> None:
+        seen: dict[str, str] = {}
+        for place in places:
+            path = place.options.get("path") if clients.is_client(place.kind) else None
+            if path and (first := seen.setdefault(os.path.realpath(path), place.id)) != place.id:
+                raise self.error(f"place {place.id}: path: place {first} is that file already")
 
     def _place(self, at: int, table: dict[str, Any], counts: Counter[str]) -> Declared:
         kind = table.get("kind")
@@ -181,19 +145,33 @@ class _Reader(source.Reader):
         for key in PATHS:
             if options.get(key):
                 options[key] = self.absolute(options[key], f"{where}: {key}")
-        if "url" in options and not is_address(options["url"]):
-            raise self.error(f"{where}: url: not an address; write it as http://127.0.0.1:4000, without /v1")
-        for key in ("put", "holds"):
-            if key in options and key in table and not options[key]:
+        for key, url in [("url", options.get("url")), *(("gateways", url) for url in options.get("gateways", ()))]:
+            if url is not None and not is_address(url):
+                raise self.error(f"{where}: {key}: not an address; write it as http://127.0.0.1:4000, without /v1")
+        for key in ("put", "holds", "reload"):
+            if key in options and key in table and not any(options[key][:1]):
                 raise self.error(f"{where}: {key}: an empty command")
+        self._want_leaves(options, where)
+        if kind == "docker-compose" and not options["reload"]:
+            folder = os.path.dirname(options["path"])
+            options["reload"] = ["docker", "compose", "--project-directory", folder, "up", "--detach"]
         return Declared(
             id=place.id or numbered,
             kind=kind,
-            label=self._secret_file if kind == "sops-file" else place.label(),
+            label=printable(self._secret_file if kind == "sops-file" else place.label()),
             within=self._seconds(place.within, f"{where}: within"),
             optional=place.optional,
             options={key: option for key, option in options.items() if key not in ("kind", "id", "optional", "within")},
         )
+
+    def _want_leaves(self, options: Mapping[str, Any], where: str) -> None:
+        """`at` names leaves, by which `beside` stands."""
+        for path in options.get("at", ()):
+            if not clients.is_path(path):
+                said = "write it as customModels[*].apiKey, providers.*.api_key or NAME"
+                raise self.error(f"{where}: at: cannot read {path!r}; {said}")
+        if options.get("beside") and not options["at"]:
+            raise self.error(f"{where}: beside: it needs `at`, the leaves that it stands beside")
 
     def _convert(self, table: Any, to: Any, where: str) -> Any:
         fields = getattr(to, "__struct_fields__", None) or to.__slots__
@@ -219,3 +197,19 @@ class _Reader(source.Reader):
         if not found:
             raise self.error(f"{where}: cannot read the duration {text!r}; write a number with s, m, h, d or w")
         return found
+
+
+def _alike(known: Sequence[clients.File], path: str) -> clients.File:
+    """Of a client's files the one whose path ends so, as in any project; else the one of that name, or the first."""
+    inner = (file for file in known if file.path[0] not in "~/$" and path.endswith(f"/{file.path}"))
+    named = (file for file in known if Path(file.path).name == Path(path).name)
+    return next(inner, None) or next(named, known[0])
+
+
+def _with_known(kind: str, file: clients.File, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the playbook says of a client's file, and what is known of it besides. Who says how to reload it says what
+    is to be done, too."""
+    known = {**clients.options(kind, file), **options}
+    if not options.get("todo") and not options.get("reload"):
+        known["todo"] = file.todo or clients.CLIENTS[kind].todo
+    return known

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keyrotor.core.checkup import Check, Examined, Line
 from keyrotor.core.findings import Finding
@@ -33,20 +33,30 @@ class Place(Protocol):
 
     def put(self, goal: Value, pair: Pair) -> str:
         """Make it hold that value, durably, and read it again; says in a word what was done.
+        Must be safe after nothing, after half, and twice. Raises PlaceError."""
 
-        Must be safe after nothing, after half, and twice. Raises PlaceError.
-        """
+    def prepare(self, goal: Value, pair: Pair) -> None:
+        """Work out in memory what a put would write, where that is slow. Raises PlaceError where it would fail."""
+
+    def after(self, goal: Value, pair: Pair) -> str:
+        """Once the goal is proven, of a place that was put: make what runs there take it up, if the playbook says how;
+        says what a person must do besides, "" if nothing. Must be safe to call twice. Raises PlaceError."""
 
     def shows(self) -> Sequence[Secret]:
         """Every value that can be read there and might be this secret, of today or of before. Writes nothing; a place
         that cannot be read, or that only answers, shows none."""
 
     def changes(self, pair: Pair) -> Sequence[Change]:
-        """What a put of the new value would do there, without a byte of the file or of a value. Writes nothing.
-        Raises PlaceError where the put would fail."""
+        """What a put of the new value would do there, without a byte of it. Writes nothing. Raises PlaceError."""
 
     def inputs(self) -> Sequence[Path]:
         """The files that `changes` is told from, there or not. Writes nothing. Raises PlaceError."""
+
+
+@runtime_checkable
+class Client(Protocol):
+    def broken(self, pair: Pair) -> Sequence[tuple[str, str]]:
+        """Path and form of every reference to the key that this place's client sends as it is. Writes nothing."""
 
 
 class Materialised(Protocol):
@@ -111,7 +121,6 @@ class Stop(Protocol):
 
     @property
     def must_stop_now(self) -> bool: ...
-
     def raise_if_asked(self) -> None: ...
 
 
@@ -120,7 +129,6 @@ class Screen(Protocol):
 
     def preflight(self, playbook: Playbook, rows: Sequence[Row]) -> None: ...
     def skipped(self, row: Row, why: str) -> None: ...
-
     def consents(self, book: Playbook, rows: Sequence[Row]) -> bool:
         """Whether the person agrees to the first effect."""
 
@@ -137,6 +145,9 @@ class Repository(Protocol):
     def command_to_commit(self, message: str) -> str: ...
     def is_changed(self) -> bool:
         """Whether git tracks the file, and it differs from what is committed."""
+
+    def tracked(self, paths: Iterable[Path]) -> frozenset[Path]:
+        """Those of the files, by their real paths, that git tracks, whatever repository each lies in."""
 
     def want_alone(self) -> None:
         """Raises RefusedError where a commit of the file would take anything else along, or nothing."""
@@ -188,17 +199,14 @@ class World(Protocol):
         """From now on children have so much time, all together."""
 
     def survey(self, asked: Asked) -> Survey:
-        """A lab in the folder that was asked for, as it is and as it is to be. Writes nothing.
-        Raises RefusedError, PlaceError."""
+        """A lab in the folder, as it is and as it is to be. Writes nothing. Raises RefusedError, PlaceError."""
 
     def make_folder(self, folder: Path, mode: int = 0o700) -> None:
         """The folder, with its parents; one that is there stays as it is. Raises PlaceError."""
 
     def read_secret(self, source: Source, *, to_set: bool = True) -> tuple[bytes, dict[str, Secret]]:
         """The live file's ciphertext, and every value in it; `to_set`: by a sops that could set one, too.
-
-        Raises RefusedError, PlaceError.
-        """
+        Raises RefusedError, PlaceError."""
 
     def read_copy(self, source: Source, copy: Path) -> dict[str, Secret]:
         """Every value in a copy of the file. Raises PlaceError."""
@@ -214,6 +222,9 @@ class World(Protocol):
 
     def prepared(self, folder: Path, values: Iterable[Value]) -> Mapping[Value, bytes]:
         """What `prepare` or `keep` put there for these values. Raises PlaceError."""
+
+    def tidy(self, rows: Sequence[Row]) -> None:
+        """Finish, or clear away, what a killed writer left of the files of these. Safe twice. Raises PlaceError."""
 
     def run_id(self) -> str: ...
     def decoy(self) -> Secret: ...
@@ -253,7 +264,6 @@ class World(Protocol):
         """Make a private file, or replace one that is ours by what is in it. Raises PlaceError, UsageError."""
 
     def repository(self, file: Path) -> Repository: ...
-
     def places(
         self, rows: Sequence[Row], source: Source, prepared: Mapping[Value, bytes], folder: Path
     ) -> Mapping[str, Place]:

@@ -7,13 +7,20 @@ must accept the old value now. Then a rotation may begin.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 from keyrotor.core import plan
 from keyrotor.core.model import Act, Holds, Playbook, Row, Value
 from keyrotor.errors import PlaceError, RefusedError
-from keyrotor.ports import Place, World
+from keyrotor.ports import Client, Place, World
 from keyrotor.secret import Pair, Secret
+
+
+@runtime_checkable
+class Following(Protocol):
+    def follows(self) -> bool:
+        """Whether what reads this place, which refers to the key, takes up another one by itself. Writes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,7 @@ class Ready:
     skipped: Mapping[str, str]
     pair: Pair  # its new value is the decoy
     ciphertext: bytes
+    todo: Mapping[str, str] = field(default_factory=dict)  # row id -> what a person must do once all is rotated
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,13 @@ class Looked:
     row: Row
     why: str = ""  # why it is left out; "" if it is not
     reasons: tuple[str, ...] = ()  # why it forbids a rotation
+    refers: bool = False
+    todo: str = ""  # what a person must do once the key is another one
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it is a file that its client may have, and that has nothing of ours: not worth a word."""
+        return bool(self.row.options.get("implied") and self.why and not self.refers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,7 @@ def check(
     `first` is asked before that: it may refuse for a reason of its own that explains the others.
     """
     found = look(world, book, given)
-    skipped = {each.row.place: each.why for each in found.looked if each.why}
+    skipped = {each.row.id: each.why for each in found.looked if each.why}
     for each in found.looked:
         if each.why:
             world.screen.skipped(each.row, each.why)
@@ -71,7 +86,8 @@ def check(
     if refusal := found.refusal():
         raise refusal
     kept = tuple(each.row for each in found.looked if not each.why)
-    return Ready(kept, skipped, found.pair, found.ciphertext)
+    todo = {each.row.id: each.todo for each in found.looked if each.todo}
+    return Ready(kept, skipped, found.pair, found.ciphertext, todo)
 
 
 def look(world: World, book: Playbook, given: Secret | None = None) -> Found:
@@ -88,34 +104,56 @@ def look(world: World, book: Playbook, given: Secret | None = None) -> Found:
     looked = []
     for row in rows:
         seen = replace(pair, new=given) if given is not None and row.act is Act.FILE else pair
-        why, reasons = judged(row, places[row.id], seen, book.source.key)
-        looked.append(Looked(row, why, tuple(reasons)))
+        looked.append(judged(row, places[row.id], seen, book))
+    looked = _of_interest(book, looked)
     return Found(book, tuple(looked), tuple(world.record_refusals()), places, pair, ciphertext)
 
 
-def judged(row: Row, place: Place, pair: Pair, key: str) -> tuple[str, list[str]]:
-    """Why the place is skipped, and why it forbids a rotation. A door that fails its check (another
-    process has the port, say) is shown no key."""
-    holds = place.holds(pair) if row.act is Act.FILE else None
+def judged(row: Row, place: Place, pair: Pair, book: Playbook) -> Looked:
+    """What the place says. A door that fails its check (another process has the port, say) is shown no key."""
+    holds = place.holds(pair) if row.act in (Act.FILE, Act.STORE) else None
     reasons = place.check(pair)
-    if why := _why_skipped(row, holds, key, is_readable=not reasons):
-        return why, []
-    if not reasons and row.act not in (Act.FILE, Act.RETIRE):
-        holds = place.holds(pair)
-    return "", reasons or _refusals(row, holds)
-
-
-def _why_skipped(row: Row, holds: Holds | None, key: str, *, is_readable: bool) -> str:
     if holds is Holds.REFERS:
-        return f"refers to {key}; restart what reads it"
+        return Looked(row, *_referring(row, place, pair, book))
     if row.optional and holds is Holds.NEITHER:
-        return "has another key, or none" if is_readable else "absent"
-    return ""
+        return Looked(row, "absent" if reasons else "has another key, or none")
+    if not reasons and row.act not in (Act.FILE, Act.STORE, Act.RETIRE):
+        holds = place.holds(pair)
+    return Looked(row, reasons=tuple(reasons or _refusals(row, holds)))
+
+
+def _of_interest(book: Playbook, looked: Sequence[Looked]) -> list[Looked]:
+    """Without the files that a client may have and that have nothing of ours; but one of them must, where the
+    playbook does not say `optional`."""
+    kept = [each for each in looked if not each.is_nothing]
+    present = {each.row.place for each in kept}
+    for declared in book.places:
+        if declared.id in present or declared.optional or declared.options.get("shares"):
+            continue
+        mine = [each.row for each in looked if each.row.place == declared.id]
+        names = ", ".join(row.label for row in mine)
+        said = f"none of its files holds the present value, or refers to it (looked at: {names})"
+        kept += [Looked(row, reasons=(f"cannot rotate {declared.id}: {said}",)) for row in mine[:1]]
+    return kept
+
+
+def _referring(row: Row, place: Place, pair: Pair, book: Playbook) -> tuple[str, tuple[str, ...], bool, str]:
+    """Of a place that refers to the key: why it is left out, no reason against that, and what a person must do."""
+    key, known = book.source.key, row.options.get("todo_referring")
+    todo = f"restart what reads {row.label}: it refers to {key}" if known is None else str(known)
+    broken = place.broken(pair) if isinstance(place, Client) else ()
+    if broken:
+        at, form = broken[0]
+        why = f"its {at} is {form.replace('NAME', key)}, which its client sends as it is"
+        return why, (), True, f"keyrotor repair {book.name} --heal  ({row.label}: {why})"
+    if isinstance(place, Following) and place.follows():
+        return f"refers to {key}, and follows by itself", (), True, ""
+    return f"refers to {key}; restart what reads it", (), True, todo
 
 
 def _refusals(row: Row, holds: Holds | None) -> list[str]:
     """Why what a place holds now forbids a rotation: it must be the old value, or be out of sight."""
-    if holds in (None, Holds.OLD) or (holds is Holds.UNKNOWN and row.act in (Act.COMMAND, Act.RESTART)):
+    if holds in (None, Holds.OLD) or (holds is Holds.UNKNOWN and row.act in (Act.COMMAND, Act.STORE, Act.RESTART)):
         return []
     if row.act is Act.ADMIT:
         return [f"cannot prove the present key: {row.label} {_DOOR.get(holds, 'gives no clear answer to it')}"]

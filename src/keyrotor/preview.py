@@ -62,7 +62,7 @@ class Preview:
 
     @property
     def skipped(self) -> dict[str, str]:
-        return {each.row.place: each.why for each in self.planned if each.why}
+        return {each.row.id: each.why for each in self.planned if each.why}
 
 
 def preview(world: World, name: str | None, *, to_save: bool = False) -> Preview:
@@ -260,7 +260,7 @@ def _lines(found: preflight.Found) -> tuple[Line, ...]:
 
 
 def _skipped(found: preflight.Found) -> dict[str, str]:
-    return {one.row.place: one.why for one in found.looked if one.why}
+    return {one.row.id: one.why for one in found.looked if one.why}
 
 
 def _table(data: bytes) -> dict[str, object]:

@@ -2,27 +2,32 @@
 
 The same machine as a rotation's, towards the value that the encrypted file holds, and recorded like one. There
 is no way back: what stood there before was a mixture. It never makes a value, and never touches the encrypted file.
+A reference is left alone, unless its client sends it as it is and the person wants it healed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from keyrotor import drift, playbook, shelf
 from keyrotor.core import plan
 from keyrotor.core.machine import Run
-from keyrotor.core.model import Act, Holds, Outcome, Playbook, Purpose, Value
+from keyrotor.core.model import Act, Holds, Outcome, Playbook, Purpose, Row, Source, Value
 from keyrotor.core.report import Report
 from keyrotor.drift import Drift, Spot
 from keyrotor.errors import Exit, RefusedError
 from keyrotor.journal import Journal
-from keyrotor.ports import Place, World
+from keyrotor.ports import Client, Place, World
 from keyrotor.preflight import told_as_refusal
 from keyrotor.secret import Pair
 from keyrotor.session import begin, drive, locked, report_of, want_nothing_owed
+
+_EXPOSED = "git tracks it, and only the key itself works there"
+Broken = Sequence[tuple[str, str]]  # the paths of leaves, and the forms of the references there
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Wish:
 
     accept_former: str = ""  # the fingerprint of the former value that is to count again
     reason: str = ""
+    heals: bool = False  # whether what works is put in the stead of a reference that does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class Found:
     book: Playbook
     drift: Drift
     ciphertext: bytes
+    broken: Mapping[str, Broken]  # row id -> the references in it that its client sends as they are
+    exposed: frozenset[str]  # those of these rows that cannot be healed while git tracks them
 
     def lines(self) -> list[str]:
         """What would be done, place by place, and one line that sums it up."""
@@ -48,7 +56,7 @@ class Found:
         units = [spot for spot in puts if spot.row.act is Act.RESTART]
         return [
             f"{self.book.name}: {key} as {self.book.source.file} holds it now",
-            *(f"  {_symbol(spot)} {spot.row.label}: {_told(spot)}" for spot in self.drift.spots if _is_told(spot)),
+            *(f"  {_symbol(spot)} {spot.row.label}: {self._told(spot)}" for spot in self.drift.spots if _is_told(spot)),
             f"repair: {len(puts)} to put, {len(units)} of them by a restart" if puts else "repair: nothing to do",
         ]
 
@@ -64,11 +72,18 @@ class Found:
                     "kind": spot.row.kind,
                     "label": spot.row.label,
                     "state": _STATE[_symbol(spot)],
-                    "detail": _told(spot),
+                    "detail": self._told(spot),
                 }
                 for spot in spots
             ],
         }
+
+    def _told(self, spot: Spot) -> str:
+        if not _is_healed(spot.row) or not spot.must_put:
+            return _told(spot)
+        forms = ", ".join(sorted({form for _, form in self.broken[spot.row.id]}))
+        works = _named(_works(spot.row), self.book.source) or "the key itself"
+        return f"{forms} does not work there; put in its stead: {works}"
 
 
 def repair(world: World, name: str | None, wish: Wish) -> Report:
@@ -77,6 +92,7 @@ def repair(world: World, name: str | None, wish: Wish) -> Report:
     file = Path(book.source.file)
     with locked(world, file):
         want_nothing_owed(world, file)
+        world.tidy(plan.rows(book))  # what is half written would hide what it holds
         found = _look(world, book, wish)
         if found.drift.is_none:
             return Report(Outcome.NOTHING_CHANGED, Exit.DONE, book.name, reason=_nothing(found), notes=_notes(found))
@@ -103,12 +119,55 @@ def _look(world: World, book: Playbook, wish: Wish) -> Found:
     known, is_left = drift.recorded(world, source, ciphertext)
     present = Pair.read(values, source.key, world.decoy())
     drift.want_present(world, source, present.old, known, wish.accept_former, book.name, is_left=is_left)
-    seen = drift.look(world, plan.rows(book), source, ciphertext, present, known)
-    reasons = seen.reasons + ([] if seen.is_none else world.record_refusals())
+    rows = plan.rows(book)
+    broken = _broken(world, rows, source, ciphertext, present)
+    exposed = _exposed(world, source, [row for row in rows if wish.heals and row.id in broken])
+    rows = tuple(_healed(row) if wish.heals and row.id in broken.keys() - exposed else row for row in rows)
+    seen = drift.look(world, rows, source, ciphertext, present, known)
+    found = Found(book, seen, ciphertext, broken, exposed)
+    reasons = seen.reasons + (_left_exposed(found, rows) if seen.is_none else world.record_refusals())
     if reasons:
         several = f"cannot repair {source.key}, for {len(reasons)} reasons:\n  " + "\n  ".join(reasons)
         raise RefusedError(several if len(reasons) > 1 else reasons[0], hint=f"keyrotor audit {book.name}")
-    return Found(book, seen, ciphertext)
+    return found
+
+
+def _broken(
+    world: World, rows: Sequence[Row], source: Source, ciphertext: bytes, present: Pair
+) -> Mapping[str, Broken]:
+    """The references that do not work, by the rows that have any."""
+    places = world.places(rows, source, {Value.OLD: ciphertext}, world.state)
+    seen = ((row.id, place.broken(present)) for row in rows if isinstance(place := places[row.id], Client))
+    return {row: [(at, _named(form, source)) for at, form in broken] for row, broken in seen if broken}
+
+
+def _healed(row: Row) -> Row:
+    return replace(row, options={**row.options, "heals": True})
+
+
+def _exposed(world: World, source: Source, rows: Sequence[Row]) -> frozenset[str]:
+    """Those of the rows that cannot be healed: only the value itself works there, and git would show it to others."""
+    bare = {Path(os.path.realpath(row.options["path"])): row.id for row in rows if not _works(row)}
+    tracked = world.repository(Path(source.file)).tracked(bare) if bare else ()
+    return frozenset(bare[path] for path in tracked)
+
+
+def _left_exposed(found: Found, rows: Sequence[Row]) -> list[str]:
+    """Where there is nothing else to heal: why these are not."""
+    return [f"cannot heal {row.label}: {_EXPOSED}" for row in rows if row.id in found.exposed]
+
+
+def _is_healed(row: Row) -> bool:
+    return bool(row.options.get("heals"))
+
+
+def _named(form: str, source: Source) -> str:
+    return form.replace("NAME", source.key)
+
+
+def _works(row: Row) -> str:
+    """The form of a reference that works there; "": none does."""
+    return str(row.options["heal"])
 
 
 def _open(world: World, journal: Journal, found: Found, reason: str) -> tuple[Run, Mapping[str, Place]]:
@@ -124,10 +183,20 @@ def _open(world: World, journal: Journal, found: Found, reason: str) -> tuple[Ru
 
 def _notes(found: Found) -> tuple[str, ...]:
     """What was left out, and may hold another key."""
-    skipped = [
-        (spot.row.label, spot.skipped) for spot in found.drift.spots if spot.skipped and spot.skipped != "absent"
+    spots = [spot for spot in found.drift.spots if spot.row.id not in found.broken]
+    skipped = [(spot.row.label, spot.skipped) for spot in spots if spot.skipped and spot.skipped != "absent"]
+    return (*(f"{label} is left as it is: {why}" for label, why in skipped), *_left_broken(found))
+
+
+def _left_broken(found: Found) -> list[str]:
+    """What could be healed, and was not asked to be, or cannot be yet."""
+    rows = [spot.row for spot in found.drift.spots if not _is_healed(spot.row)]
+    ill = [(row, *each) for row in rows if row.id not in found.exposed for each in found.broken.get(row.id, ())]
+    heal, audit = f"keyrotor repair {found.book.name} --heal", f"keyrotor audit {found.book.name}"
+    return [
+        *(f"{row.label}: its {at} is {form}, which its client sends as it is: {heal}" for row, at, form in ill),
+        *(f"{row.label}: {_EXPOSED}: {audit}" for row in rows if row.id in found.exposed),
     ]
-    return tuple(f"{label} is left as it is: {why}" for label, why in skipped)
 
 
 def _nothing(found: Found) -> str:
@@ -151,16 +220,21 @@ def _symbol(spot: Spot) -> str:
 _STATE: Mapping[str, str] = {"–": "skipped", "?": "proof", "~": "put", "=": "held"}
 
 
+_UNKNOWN: Mapping[Act, str] = {Act.RESTART: "cannot be told, or is down: restarted"}
+
+
 def _told(spot: Spot) -> str:
     if spot.skipped:
         return spot.skipped
     if spot.row.act.is_proof:
         accepts = "accepts" if spot.holds in (Holds.NEW, Holds.BOTH) else "does not accept"
         return f"{accepts} the present key now; asked again at the end"
+    if spot.row.kind in plan.BY_HAND:
+        return "told at the end, for only a person can" if spot.must_put else "left to a person"
     if not spot.must_put:
         return "holds it" if spot.holds is Holds.NEW else "cannot be told; put again if anything is"
     return {
-        Holds.UNKNOWN: "cannot be told, or is down: restarted",
+        Holds.UNKNOWN: _UNKNOWN.get(spot.row.act, "cannot be told: put again"),
         Holds.NEITHER: "does not hold it",
         Holds.BOTH: "holds a former value besides",
     }.get(spot.holds, "holds another value")

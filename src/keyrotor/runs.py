@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +12,14 @@ from keyrotor import drift
 from keyrotor.core import machine
 from keyrotor.core.lineage import lineage
 from keyrotor.core.machine import ASKED, Event, Phase, Run
-from keyrotor.core.model import Outcome, Row, Source, Value
+from keyrotor.core.model import Outcome, Row, Source, Task, Value
 from keyrotor.core.report import Report
+from keyrotor.core.stores import with_begun
 from keyrotor.engine import Ending
-from keyrotor.errors import Exit, JournalError, PlaceError, UsageError
+from keyrotor.errors import Exit, JournalError, PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import Place, World
-from keyrotor.secret import Pair
+from keyrotor.secret import Pair, Secret
 from keyrotor.session import KEPT, drive, locked, owing, report_of, what_to_commit
 
 
@@ -51,13 +52,37 @@ def abandon(world: World, run_id: str, reason: str) -> Report:
     """Close an owed run as it is."""
     with Journal.peek(world.state) as journal:
         account = journal.account(run_id)
-    with locked(world, Path(account.run.plan.source.file)), Journal.open(world.state) as journal:
+    with _locked_if_there(world, account), Journal.open(world.state) as journal:
         account = journal.account(account.id)
         if not account.run.is_owed:
             raise UsageError(f"cannot abandon run {account.id}: it is closed", hint=f"keyrotor log {account.id}")
+        notes = _tidied(world, account.run)
         event = machine.Closed(Outcome.ABANDONED, reason)
         journal.append(account.id, event, world.now())
-        return report_of(journal, Ending(machine.follow(account.run, event), Outcome.ABANDONED, reason), ())
+        return report_of(journal, Ending(machine.follow(account.run, event), Outcome.ABANDONED, reason), notes)
+
+
+def _tidied(world: World, run: Run) -> tuple[str, ...]:
+    """Nobody will put these files again: what a killed write left holds both values. Why it could not be cleared away,
+    if so."""
+    try:
+        world.tidy(run.plan.rows)
+    except PlaceError as error:
+        return (f"{error}; what a killed write left beside it may hold a value (keyrotor audit)",)
+    return ()
+
+
+def done(world: World, name: str) -> Task:
+    """Tick off what a person has done. Raises UsageError for what is not open."""
+    with Journal.peek(world.state) as journal:
+        account = journal.account(name.rpartition("-")[0] or name)
+    with _locked_if_there(world, account), Journal.open(world.state) as journal:
+        tasks = journal.account(account.id).run.open_tasks
+        task = next((task for task in tasks if task.id == f"{account.id}-{name.rpartition('-')[2]}"), None)
+        if task is None:
+            raise UsageError(f"cannot tick off {name}: nothing of that name is left to do", hint="keyrotor status")
+        journal.append(account.id, machine.Done(task.row), world.now())
+        return task
 
 
 def forget(world: World, run_id: str | None) -> list[str]:
@@ -103,6 +128,8 @@ def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin:
     file = Path(account.run.plan.source.file)
     owed = owing(account.run) if account.run.is_owed else nullcontext()
     with owed, locked(world, file), Journal.open(world.state) as journal:
+        if account.run.is_owed and not journal.account(account.id).run.is_owed:  # nobody was asked to undo it
+            raise UsageError(f"cannot go on with run {account.id}: it has just ended", hint="keyrotor status")
         ending = _taken_up(world, journal, account.id, within, begin)
     with Journal.peek(world.state) as journal:
         return report_of(journal, ending, what_to_commit(world.repository(file), ending, file, False))
@@ -120,7 +147,7 @@ def _taken_up(
         raise UsageError(f"cannot set {unknown.pop()}.within: run {run_id} has no such place")
     folder = journal.folder(run_id)
     prepared = _reopened(world, account, folder)
-    rows = [replace(row, within=within.get(row.place, row.within)) for row in plan.rows]
+    rows = [replace(row, within=within.get(row.place, row.within)) for row in with_begun(plan.rows, account.run)]
     places = world.places(rows, plan.source, prepared, folder)
     pair = _pair(world, journal, account, rows, places)
     event = begin(account.run)
@@ -183,7 +210,7 @@ def _pair(world: World, journal: Journal, account: Account, rows: Sequence[Row],
     source, folder = plan.source, journal.folder(account.id)
     held = {value: world.read_copy(source, folder / KEPT[value]) for value in plan.ciphertexts}
     new = held[Value.NEW][source.key]
-    siblings = {name: secret for name, secret in held[Value.NEW].items() if name != source.key}
+    siblings = {name: one for name, one in _present(world, source, held[Value.NEW]).items() if name != source.key}
     if account.run.has_way_back:
         return Pair(held[Value.OLD][source.key], new, siblings)
     known = lineage((each.run for each in journal.accounts()), source, plan.fingerprint_key)
@@ -196,14 +223,28 @@ def _pair(world: World, journal: Journal, account: Account, rows: Sequence[Row],
     return replace(pair, old=old, stale=tuple(stale))
 
 
+def _present(world: World, source: Source, kept: Mapping[str, Secret]) -> Mapping[str, Secret]:
+    """Every value of the encrypted file as it is now: a person may have put another token there, so that the run can
+    go on. As the run kept them where it cannot be read."""
+    try:
+        return world.read_secret(source, to_set=False)[1]
+    except (PlaceError, RefusedError):
+        return kept
+
+
 def _forget_alone(world: World, journal: Journal, run_id: str) -> bool:
     """Forget the run if it is closed, under its secret's lock: a rollback may be using what is to go."""
-    file = Path(journal.account(run_id).run.plan.source.file)
-    with locked(world, file) if file.parent.is_dir() else nullcontext():
+    with _locked_if_there(world, journal.account(run_id)):
         if journal.account(run_id).run.phase is not Phase.CLOSED:
             return False
         _forget(world, journal, run_id)
         return True
+
+
+def _locked_if_there(world: World, account: Account) -> AbstractContextManager[None]:
+    """The lock of the run's secret file; none where its folder is gone, and nobody else can hold it either."""
+    file = Path(account.run.plan.source.file)
+    return locked(world, file) if file.parent.is_dir() else nullcontext()
 
 
 def _forget(world: World, journal: Journal, run_id: str) -> None:

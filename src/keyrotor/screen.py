@@ -9,6 +9,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from keyrotor.core import machine, plan
@@ -25,6 +26,7 @@ SYMBOLS: Mapping[Step, str] = {
     Step.FAILED: "✗",
     Step.PASSED: "–",
 }
+FIT = 16  # files that a screen shows one by one; the other rows need some of its 24 lines
 EXPECTED = ("written", "done", "proven")  # details that say no more than the tick does
 _ASCII = str.maketrans({"·": ".", "▸": ">", "✓": "+", "✗": "x", "–": "-", "…": "...", "→": "->"})
 
@@ -41,6 +43,8 @@ def doing(row: Row, value: Value, purpose: Purpose = Purpose.ROTATE) -> str:
             return f"prove that {row.label} refuses the {other} key"
         case Act.COMMAND:
             return f"run {row.label}"
+        case Act.STORE:
+            return f"give {row.label} the {goal} key"
         case Act.FILE:
             return f"write {row.label}"
 
@@ -179,6 +183,17 @@ class Live(Plain):
                 self._spent.clear()
         self._run = run
 
+    def _line_of(self, run: Run, rows: Sequence[Row], now: float) -> tuple[Step, str, float | None]:
+        """A row, or many files together: how far they are, in words, and for how long. The worst of them counts."""
+        marks = [run.mark(row) for row in rows]
+        at, mark = min(enumerate(marks), key=lambda each: _WORST.index(each[1].step))
+        detail = mark.reason.splitlines()[0] if mark.step is Step.FAILED and mark.reason else ""
+        if len(rows) > 1 and mark.step is not Step.FAILED:
+            return mark.step, f"write {len(rows)} files, {sum(one.is_done for one in marks)} done", None
+        spent = now - self._since[rows[at].id] if mark.step is Step.MOVING else self._spent.get(rows[at].id)
+        text = doing(rows[at], run.goal, run.plan.purpose)
+        return mark.step, f"{text}: {detail}" if detail else text, spent
+
     def _seen_moved(self, row: Row, detail: str, now: float) -> None:
         if row.id in self._restarts and detail == ALREADY:
             self._away = None
@@ -193,14 +208,11 @@ class Live(Plain):
         run, now = self._run, time.monotonic()
         table = Table.grid(padding=(0, 1))
         table.add_row("", Text(f"run {run.plan.run}: {_direction(run)}", style="bold"))
-        for row in run.plan.rows:
-            mark = run.mark(row)
-            spent = now - self._since[row.id] if mark.step is Step.MOVING else self._spent.get(row.id)
-            detail = mark.reason.splitlines()[0] if mark.step is Step.FAILED and mark.reason else ""
-            text = Text(
-                doing(row, run.goal, run.plan.purpose) + (f": {detail}" if detail else ""), style=_STYLES[mark.step]
+        for rows in _grouped(run.plan.rows):
+            step, text, spent = self._line_of(run, rows, now)
+            table.add_row(
+                f" {SYMBOLS[step]}", Text(text, style=_STYLES[step]), "" if spent is None else f"{spent:.1f} s"
             )
-            table.add_row(f" {SYMBOLS[mark.step]}", text, "" if spent is None else f"{spent:.1f} s")
         if self._away is not None:
             away = (
                 f"gateway was away for {self._back:.1f} s"
@@ -209,6 +221,19 @@ class Live(Plain):
             )
             table.add_row("", Text(away, style="dim"))
         return table
+
+
+_WORST = (Step.FAILED, Step.MOVING, Step.PENDING, Step.MOVED, Step.PASSED)
+
+
+def _grouped(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Each row by itself, but for files of which more follow each other than a screen has lines."""
+    for is_file, several in groupby(rows, key=lambda row: row.act is Act.FILE):
+        together = tuple(several)
+        if is_file and len(together) > FIT:
+            yield together
+        else:
+            yield from ((row,) for row in together)
 
 
 _STYLES: Mapping[Step, str] = {

@@ -72,11 +72,12 @@ def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place],
     """Let the engine go on with the run; each event is durable, then shown. Raises OwedError if it cannot be."""
     with owing(run), world.screen.follow(run) as shown:
 
-        def record(event: Event) -> None:
+        def record(events: Sequence[Event]) -> None:
             nonlocal run
-            journal.append(run.plan.run, event, world.now())
-            run = machine.follow(run, event)
-            shown(run, event)
+            journal.append_all(run.plan.run, events, world.now())
+            for event in events:
+                run = machine.follow(run, event)
+                shown(run, event)
 
         return Engine(run, places, pair, record, world.stop).drive()
 

@@ -1,4 +1,4 @@
-"""Where playbooks are found: in the project's `playbooks` folder, and in the user's own."""
+"""Where playbooks are found: in the project's `playbooks` folder, and in the user's own; and where the record is."""
 
 from __future__ import annotations
 
@@ -87,3 +87,16 @@ def _own_name(path: Path) -> object:
         return tomllib.loads(path.read_text()).get("name")
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
         return None
+
+
+def state_folder(env: Mapping[str, str]) -> Path:
+    """Where the record lives. Raises UsageError where nothing tells."""
+    if stated := env.get("KEYROTOR_STATE_DIR"):
+        return Path(os.path.abspath(stated))
+    stated = env.get("XDG_STATE_HOME", "")
+    if os.path.isabs(stated):  # a relative one is to be ignored, says its specification
+        return Path(stated) / "keyrotor"
+    home = Path(env.get("HOME") or os.path.expanduser("~"))
+    if not home.is_absolute():
+        raise UsageError("cannot tell where the record is: there is no HOME", hint="export HOME=…")
+    return home / ".local" / "state" / "keyrotor"

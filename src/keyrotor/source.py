@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +23,14 @@ _NAMED = "keyrotor … NAME  (one of the playbooks that its [incident] table nam
 _KINDS = {str: "str", bool: "bool", int: "int", float: "float", list: "array", dict: "object"}
 
 
-def table(path: Path) -> dict[str, Any]:
-    """The TOML of a playbook, unchecked but for being one. Raises PlaybookError."""
+def table(path: Path, text: str | None = None) -> dict[str, Any]:
+    """The TOML of a playbook, unchecked but for being one; `text`: what it would be. Raises PlaybookError."""
     try:
-        found = tomllib.loads(path.read_text())
+        text = path.read_text() if text is None else text
+        if text.startswith("\ufeff"):
+            why = "it begins with a byte order mark, which TOML does not allow"
+            raise PlaybookError(f"cannot read playbook {path}: {why}", hint=_without_mark(path))
+        found = tomllib.loads(text)
     except OSError as error:
         raise PlaybookError(f"cannot read playbook {path}: {(error.strerror or '').lower()}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -33,6 +38,10 @@ def table(path: Path) -> dict[str, Any]:
     if "incident" in found:
         raise PlaybookError(f"cannot use {path}: it is an incident playbook, which rotates nothing itself", hint=_NAMED)
     return found
+
+
+def _without_mark(path: Path) -> str:
+    return f"LC_ALL=C sed -i --follow-symlinks '1s/^\\xEF\\xBB\\xBF//' {shlex.quote(str(path))}"
 
 
 def load(path: Path, env: Mapping[str, str]) -> Source:
@@ -90,6 +99,20 @@ class Reader:
         if text == "~" or text.startswith("~/"):
             text = self._env.get("HOME", os.path.expanduser("~")) + text[1:]
         return os.path.normpath(self._project / text)
+
+    def known(self, text: str) -> str:
+        """A path that a program is known to look at; "" where it names a variable that is not set."""
+        for name, default in (("XDG_CONFIG_HOME", "~/.config"), ("XDG_DATA_HOME", "~/.local/share")):
+            folder = self._env.get(name, "")
+            text = text.replace(f"${{{name}}}", folder if os.path.isabs(folder) else default)  # a relative one is none
+        if any(not self._env.get(name) for name in re.findall(r"\$\{(\w+)\}", text)):
+            return ""
+        return self.absolute(text, "a known path")
+
+    def shown(self, path: str) -> str:
+        """A path as a person reads it: from `~` on, where it lies in the home."""
+        home = self._env.get("HOME", os.path.expanduser("~")).rstrip("/")
+        return f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path
 
     def error(self, why: str) -> PlaybookError:
         return PlaybookError(f"cannot use {self._path}: {why}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -309,6 +310,17 @@ def test_a_thousand_files_cost_one_call_for_each_repository(repository: Reposito
     inside = [repository.root / f"file{at}" for at in range(500)]
     assert git.tracked([*inside, *(tmp_path / f"file{at}" for at in range(500)), repository.file]) == {repository.file}
     assert processes.calls == 1
+
+
+def test_a_git_that_does_not_answer_in_time_has_not_found_nothing(repository: Repository, tmp_path: Path) -> None:
+    """That it could not look is told; only where there is no git at all nothing can be told."""
+    (tmp_path / "git").write_text("#!/bin/sh\nsleep 60\n")
+    (tmp_path / "git").chmod(0o700)
+    processes = Processes()
+    processes.until = time.monotonic() + 0.3
+    git = Git(processes, {**repository.env, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, repository.file)
+    with pytest.raises(PlaceError, match="cannot wait longer for git"):
+        list(git.tracked_lines("one", ["*"]))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

@@ -17,6 +17,7 @@ MOVED = machine.Moved("env", Value.NEW, "done")
 FAILED = machine.Failed("env", Value.NEW, "cannot")
 BACK = machine.TurnedBack("the unit is down")
 CLOSED = machine.Closed(Outcome.ROTATED)
+SETTLED = machine.Settled({"env": "restart what reads it"})
 
 SAMPLES = {
     "opened": OPENED,
@@ -27,17 +28,18 @@ SAMPLES = {
     "drifted": machine.Drifted("env", Holds.NEITHER, "settle"),
     "turned-back": BACK,
     "resumed": machine.Resumed(),
-    "settled": machine.Settled(),
+    "settled": SETTLED,
     "closed": CLOSED,
     "forgotten": machine.Forgotten(),
+    "done": machine.Done("env"),
 }
 RUNS = {
     "unopened": [],
     "forward": [OPENED, MOVING],
     "back": [OPENED, MOVING, BACK],
-    "settled": [OPENED, machine.Settled()],
-    "closed": [OPENED, machine.Settled(), CLOSED],
-    "forgotten": [OPENED, machine.Settled(), CLOSED, machine.Forgotten()],
+    "settled": [OPENED, SETTLED],
+    "closed": [OPENED, SETTLED, CLOSED],
+    "forgotten": [OPENED, SETTLED, CLOSED, machine.Forgotten()],
 }
 LEADS = {  # phase: what may happen -> where it leads
     "unopened": {"opened": "forward"},
@@ -53,8 +55,8 @@ LEADS = {  # phase: what may happen -> where it leads
         "closed": "closed",
     },
     "settled": {"resumed": "settled", "turned-back": "back", "closed": "closed"},
-    "closed": {"turned-back": "back", "forgotten": "forgotten"},
-    "forgotten": {},
+    "closed": {"turned-back": "back", "forgotten": "forgotten", "done": "closed"},
+    "forgotten": {"done": "forgotten"},
 }
 
 
@@ -139,7 +141,8 @@ def test_turning_back_starts_every_row_again_but_remembers_which_had_begun() -> 
     """On the way back nothing is done and nothing has failed; what was ever begun stays known."""
     run = fold([OPENED, MOVING, FAILED, SAMPLES["passed"], machine.Passed("one", Value.OLD, Holds.OLD), BACK])
     assert run.goal is Value.OLD
-    assert run.marks == {"env": Mark(has_begun=True), "one": Mark()}
+    begun = {row.id: Mark(has_begun=row.id == "env") for row in PLAN.rows}
+    assert run.marks == begun
     assert run.reason == "the unit is down"
 
 

@@ -22,8 +22,8 @@ FAULTS = [
 class Kept(World):
     """A world that keeps what it was like when each event was recorded."""
 
-    def record(self, event: Event) -> None:
-        super().record(event)
+    def record(self, *events: Event) -> None:
+        super().record(*events)
         self.kept = [*getattr(self, "kept", []), (dict(self.files), self.unit)]
 
 

@@ -214,12 +214,19 @@ def test_a_drift_on_the_way_back_is_mended_as_well() -> None:
     want_whole(world, all_old=True)
 
 
-def test_a_drifted_place_that_cannot_be_put_again_turns_the_run_back() -> None:
-    """A last look that finds what cannot be mended is a failure like any other."""
-    world = World("one drifts after refuses:old; one:new fails from the 2nd")
+@pytest.mark.parametrize("row", ["file", "env"])
+def test_what_the_unit_depends_on_and_cannot_be_put_again_turns_the_run_back(row: str) -> None:
+    """A last look that finds what cannot be mended there is a failure like any other: a restart would show it."""
+    world = World(f"{row} drifts after refuses:old; {row}:new fails from the 2nd")
     assert world.rotate().outcome is Outcome.ROLLED_BACK
-    assert " refuses:old one~neither one:new✗ one:new✗ turn-back file:old" in trace(world.events)
-    want_whole(world, all_old=True)
+
+
+def test_a_client_that_drifted_and_cannot_be_put_again_is_left_to_a_person() -> None:
+    """All is proven by then: no second outage for a file that somebody has taken away."""
+    world = World("one drifts after refuses:old; one:new fails from the 2nd")
+    assert world.rotate().outcome is Outcome.ROTATED
+    assert world.run.tasks == {"one": "cannot put the one once more: cannot"}
+    assert trace(world.events).endswith("refuses:old one~neither one:new✗ one:new✗ settled!one closed:rotated")
 
 
 # -- what nobody foresaw ---------------------------------------------------------------------------------------------
@@ -247,6 +254,12 @@ class Blind:
 
     def holds(self, pair: Pair) -> Holds:
         raise self._error
+
+    def prepare(self, goal: Value, pair: Pair) -> None:
+        pass
+
+    def after(self, goal: Value, pair: Pair) -> str:
+        return ""
 
     def put(self, goal: Value, pair: Pair) -> str:
         return self._place.put(goal, pair)  # type: ignore[attr-defined,no-any-return]

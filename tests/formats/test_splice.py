@@ -1,4 +1,4 @@
-"""The splice itself: guards, proof, references."""
+"""The splice itself: guards, proof, comments."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace as changed
 import pytest
 
 from keyrotor.errors import FormatError
-from keyrotor.formats import dotenv, json
-from keyrotor.formats.splice import Leaf, raw_hits, references, replace, tokens
+from keyrotor.formats import dotenv, ini, json, toml, yaml
+from keyrotor.formats.splice import Leaf, Reader, raw_hits, raw_tokens, replace, tokens, whole, words
 
 OLD, NEW = b"sk-OLD", b"sk-NEW"
 
@@ -155,32 +155,118 @@ def test_raw_hits_counts_whole_tokens_outside_of_leaves() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("read", "data"),
     [
-        b"$K", b"${K}", b"${K:-x}", b"${K-x}", b"${K:?none}", b"${K:+x}", b"Bearer ${K}", b"http://h/$K/x",
-        b"env:K", b"{env:K}", b"${env:K}", b"Bearer {env:K}", b"${{ secrets.K }}", b"${{secrets.K}}",
-        b"os.environ/K",
+        (json.read, b'// sk-OLD\n{"k": "sk-OLD" /* sk-OLD */}'),
+        (yaml.read, b"# sk-OLD\nk: sk-OLD # sk-OLD\n"),
+        (toml.read, b"# sk-OLD\nk = 'sk-OLD' # sk-OLD\n"),
+        (ini.read, b"# sk-OLD\n[a] ; sk-OLD\nk = sk-OLD\n"),
+        (dotenv.read, b"# sk-OLD\nK=sk-OLD # sk-OLD\n"),
     ],
-)  # fmt: skip
-def test_a_reference_is_recognised(text: bytes) -> None:
-    """A leaf that takes its value from the variable needs no splice, in all the ways clients write that."""
-    assert references([leaf(b"other"), leaf(text)], "K")
+)
+def test_comments_are_spliced_only_if_asked(read: Reader, data: bytes) -> None:
+    """Both in one go, and back; without being asked only the value moves."""
+    found, raw = tokens(read(data), OLD), raw_tokens(data, read(data), OLD)
+    assert len(found) == 1
+    assert len(raw) == 2
+    assert replace(read, data, found, NEW).count(NEW) == 1
+    there = replace(read, data, found, NEW, raw)
+    assert there == data.replace(OLD, NEW)
+    assert replace(read, there, tokens(read(there), NEW), OLD, raw_tokens(there, read(there), NEW)) == data
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("read", "data", "column"),
     [
-        b"K", b"$KK", b"$K_2", b"${KK}", b"${XK}", b"$XK", b"${K", b"{K}", b"$$K", b"$${K}", b"\\$K",
-        b"env:KK", b"myenv:K", b"{env:XK}", b"${{ secrets.KK }}", b"${{ secrets.X }}", b"secrets.K",
-        b"os.environ/KK", b"xos.environ/K", b"$k", b"",
+        (json.read, b'{"sk-OLD": "x"}', 3),
+        (json.read, b'{"sk-OLD": {}}', 3),
+        (json.read, b'{"sk-OLD": [], "k": "sk-OLD"}', 3),
+        (json.read, b'/* sk-OLD */ {"a": {"sk-OLD": 1}}', 22),
+        (yaml.read, b"sk-OLD: x", 1),
+        (yaml.read, b"sk-OLD: {}", 1),
+        (yaml.read, b"sk-OLD:", 1),
+        (toml.read, b"sk-OLD = 1", 1),
+        (toml.read, b"[sk-OLD]", 2),
+        (toml.read, b"[[sk-OLD]]", 3),
+        (toml.read, b"sk-OLD = {}", 1),
+        (ini.read, b"[sk-OLD]", 2),
+        (ini.read, b"sk-OLD = 1", 1),
     ],
-)  # fmt: skip
-def test_what_is_no_reference_is_not_taken_for_one(text: bytes) -> None:
-    """Longer names, escaped dollars and bare words refer to nothing."""
-    assert not references([leaf(text)], "K")
+)
+def test_a_value_in_a_name_is_never_spliced(read: Reader, data: bytes, column: int) -> None:
+    """A path would change, also where nothing stands behind it; the refusal points at it."""
+    with pytest.raises(FormatError, match=f"^the value stands in a name at line 1, column {column}$"):
+        replace(read, data, tokens(read(data), OLD), NEW, raw_tokens(data, read(data), OLD))
 
 
-def test_a_name_with_a_dot_is_taken_literally() -> None:
-    """A name is text, not a pattern."""
-    assert not references([leaf(b"${AxB}")], "A.B")
-    assert references([leaf(b"${A.B}")], "A.B")
+@pytest.mark.parametrize(
+    ("read", "data"),
+    [
+        (toml.read, b'a = """\\\n  sk-OLD\\\n  , x"""\n'),
+        (yaml.read, b'a: "\\\n  sk-OLD\\\n  , x"\n'),
+        (yaml.read, b"a: >\n  sk-OLD\n\n  x\n"),
+    ],
+)
+def test_a_line_that_goes_on_behind_a_token_is_left_as_it_is(read: Reader, data: bytes) -> None:
+    """What means nothing is no part of the token before it, nor of the one behind it."""
+    (token,) = tokens(read(data), OLD)
+    assert data[token.start : token.end] == OLD
+    assert replace(read, data, [token], NEW) == data.replace(OLD, NEW)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(b"x", b"x"), (b"  x y ", b"x y"), (b"", b""), (b"  ", b""), (b"x\n", b"x")]
+)
+def test_the_whole_of_a_leaf_is_all_but_what_is_blank_around_it(text: bytes, said: bytes) -> None:
+    """So that a line's end stays where it is."""
+    token = whole(leaf(text))
+    assert text[token.start : token.end] == said
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (b"sk-OLD", "K"),
+        (b"A=sk-OLD", "A"),
+        (b'x A="sk-OLD"', "A"),
+        (b"A='sk-OLD'", "A"),
+        (b"A=x sk-OLD", "K"),
+        (b"A = sk-OLD", "K"),
+        (b"--a-key=sk-OLD", "key"),
+        (b"1=sk-OLD", "K"),
+        (b"x" * 999 + b" A=sk-OLD", "A"),
+        (b"${A:-sk-OLD}", "A"),
+        (b"B=${A-sk-OLD}", "A"),
+        (b"x ${A:=sk-OLD}", "A"),
+    ],
+)
+def test_a_token_knows_the_variable_that_it_is_the_value_of(text: bytes, key: str) -> None:
+    """A text may assign several; else the leaf's own name counts."""
+    (token,) = tokens([leaf(text)], OLD)
+    assert token.key == key
+
+
+def test_a_number_is_not_replaced_by_a_number() -> None:
+    """Only a text is; what stands bare in JSON or TOML is none, even if the file could be read again."""
+    for read, data in ((json.read, b'{"k": 1234567890}'), (toml.read, b"k = 1234567890\n")):
+        with pytest.raises(FormatError, match="a number or the like, not a text"):
+            replace(read, data, tokens(read(data), b"1234567890"), b"987654321")
+
+
+@pytest.mark.parametrize(
+    "text", ["${A:-@}", "${A-@}", "${A:=@}", "${A=@}", "${A:+@}", "${A+@}", "${A:?@}", "x ${A?@} y", "${B}${A-@}"]
+)
+def test_the_default_of_a_reference_is_a_value_like_any_other(text: str) -> None:
+    """Whichever way a shell or Compose is told it; found among the words, too."""
+    here = leaf(text.replace("@", OLD.decode()).encode())
+    (token,) = tokens([here], OLD)
+    assert here.text[token.start : token.end] == OLD
+    assert OLD in words(here)
+
+
+@pytest.mark.parametrize("text", ["a-@", "-@", "$A-@", "{A-@", "${A-b-@}", "${a b-@}", "${1-@x}", "${A:--@}"])
+def test_what_a_hyphen_belongs_to_is_another_word(text: str) -> None:
+    """Only the one that begins a default is none of the value's."""
+    here = leaf(text.replace("@", OLD.decode()).encode())
+    assert tokens([here], OLD) == ()
+    assert OLD not in words(here)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from keyrotor.formats import dotenv, json
-from keyrotor.formats.splice import Reader, raw_hits, replace, tokens
+from keyrotor.errors import FormatError
+from keyrotor.formats import readers
+from keyrotor.formats.splice import Reader, raw_hits, raw_tokens, replace, tokens
 
 TRICKY = Path(__file__).parent / "tricky"
 OLD, NEW = b"sk-OLD-OLD-OLD", b"sk-NEW-NEW-NEW-longer=="
@@ -44,11 +45,70 @@ ROWS = [
     ("many-lines.env", "xxx", "A A C", 0),
     ("escapes.env", "xx", "J W", 0),
     ("longer-keys.env", "..x.", "C", 0),
+    ("plain.yaml", "x", "models[0].apiKey", 0),
+    ("line-comments.yaml", "....x.x", "models[0].apiKey models[0].note", 5),
+    ("crlf.yaml", "xxx.x", "a b c d", 1),
+    ("mixed-line-ends.yaml", "xxx", "a b c", 0),
+    ("bom-no-final-newline.yaml", "x", "apiKey", 0),
+    ("tabs.yaml", "xxx", "a b c.d", 0),
+    ("duplicate-keys.yaml", "xx", "apiKey apiKey", 0),
+    ("escapes.yaml", "xxxx.xx", "a a b c eA eA", 0),
+    ("minified.yaml", "xxx", "a.b[2].c a.d e", 0),
+    ("trailing-commas.yaml", "xxx", "keys[0] keys[1] more.apiKey", 0),
+    ("beyond-ascii.yaml", "xx", 'näme ["\\u540d x"][1]', 0),
+    ("longer-keys.yaml", "....xx", "e f", 0),
+    ("key-as-name.yaml", "...x", "by.sk-OLD-OLD-OLD", 3),
+    ("block-scalars.yaml", "xxxxxx.x.xx", "a a a b b b c d e", 2),
+    ("folded.yaml", "xxxxxx", "a a b b c c", 0),
+    ("anchors.yaml", "xxxx", "base two.apiKey three.apiKey four", 0),
+    ("documents.yaml", ".xxx", "apiKey [0] $", 1),
+    (
+        "environment.yml",
+        "xxxxx",
+        "gateway.environment[0] gateway.environment[1] gateway.command[1] gateway.command[2] gateway.env.KEY",
+        0,
+    ),
+    ("only-a-word.yaml", "x", "$", 0),
+    ("plain.toml", "x", "model_providers.lab.experimental_bearer_token", 0),
+    ("comments.toml", ".x...x..x", "a c[0] t.d", 6),
+    ("crlf.toml", "xxx", "a b.c b.d", 0),
+    ("mixed-line-ends.toml", "xxx.", "a b b", 1),
+    ("tabs.toml", "xx", "a t.b", 0),
+    ("escapes.toml", "xxxxx.x", "a a b c d fA", 0),
+    ("minified.toml", "xx", "a.b[2].c a.d", 0),
+    ("trailing-commas.toml", "x", "a[0]", 0),
+    ("quotes.toml", "xxxxxx", "a b c d e f", 0),
+    ("tables.toml", "xxxxx", 'a.b["c d"] m[0].k m[1].n[0].k m[1].o.p.q m[2].k', 0),
+    ("beyond-ascii.toml", "xx", "näme 名.x", 0),
+    ("longer-keys.toml", "...x", "d", 0),
+    ("key-as-name.toml", "...x", "by.sk-OLD-OLD-OLD", 3),
+    ("no-final-newline.toml", "x", "a", 0),
+    ("plain.ini", "x", "gateway.api_key", 0),
+    (
+        "unit.service",
+        ".xxx.xxxx",
+        " ".join(["Service.Environment"] * 5 + ["Service.ExecStart"] * 2),
+        2,
+    ),
+    ("comments.conf", "....xxx", "a.k a.k a.l", 4),
+    ("crlf.ini", "xx.", "a.k a.l", 1),
+    ("mixed-line-ends.ini", "xx", "a.k a.l", 0),
+    ("bom-no-final-newline.ini", "x", "a.k", 0),
+    ("tabs.ini", "xx", '["remote \\"x\\""].k ["remote \\"x\\""].list', 0),
+    ("duplicates.ini", "xxxx", "k a.k a.k a.k", 0),
+    ("quotes.ini", "xxxxx", "a.k a.l a.m a.m a.n", 0),
+    ("minified.ini", "x", "a.k", 0),
+    ("longer-keys.ini", "..x", "a.m", 0),
+    ("beyond-ascii.ini", "x", 'é["n\\u00e4me \\u540d"]', 0),
+    ("key-as-name.ini", "..x", "a.sk-OLD-OLD-OLD", 2),
+    ("rc.txt", "xxxx..x", "line 1 line 2 line 2 line 3 line 5", 0),
+    ("crlf.txt", "xx", "line 1 line 3", 0),
+    ("bom-no-final-newline.txt", "xxx", "line 1 line 1 line 2", 0),
 ]
 
 
 def reader(name: str) -> Reader:
-    return dotenv.read if name.endswith(".env") else json.read
+    return readers.of(readers.of_path(Path(name)) or "text")
 
 
 def test_every_tricky_file_has_a_row() -> None:
@@ -91,3 +151,30 @@ def test_one_token_can_be_changed_alone(name: str) -> None:
     read, data = reader(name), (TRICKY / name).read_bytes()
     for token in tokens(read(data), OLD):
         assert replace(read, data, [token], NEW) == data[: token.start] + NEW + data[token.end :]
+
+
+@pytest.mark.parametrize("name", [row[0] for row in ROWS if row[3]])
+def test_comments_are_changed_where_that_is_asked_for_and_names_never(name: str) -> None:
+    """With the spans outside of all leaves the key is nowhere any more, unless it is a name, which is refused."""
+    read, data = reader(name), (TRICKY / name).read_bytes()
+    found, raw = tokens(read(data), OLD), raw_tokens(data, read(data), OLD)
+    if name.startswith("key-as-name"):
+        with pytest.raises(FormatError, match="the value stands in a name"):
+            replace(read, data, found, NEW, raw)
+        return
+    changed = replace(read, data, found, NEW, raw)
+    assert raw_tokens(changed, (), OLD) == ()
+    assert [leaf.text.replace(NEW, OLD) for leaf in read(changed)] == [leaf.text for leaf in read(data)]
+    back = replace(read, changed, tokens(read(changed), NEW), OLD, raw_tokens(changed, read(changed), NEW))
+    assert back == data
+
+
+@pytest.mark.parametrize("name", [row[0] for row in ROWS])
+def test_offsets_point_at_what_means_each_byte(name: str) -> None:
+    """Every letter of a leaf stands in the file at its offset, or behind an escape there."""
+    data = (TRICKY / name).read_bytes()
+    for leaf in reader(name)(data):
+        assert len(leaf.offsets) == len(leaf.text) + 1
+        assert list(leaf.offsets) == sorted(leaf.offsets)
+        for at, byte in zip(leaf.offsets, leaf.text, strict=False):
+            assert data[at] in (byte, ord("\\")) or byte in b" \n'" or byte > 127

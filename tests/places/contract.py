@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import pytest
 
-from keyrotor.boundary import files
+from keyrotor.boundary import files, private
 from keyrotor.boundary.plaintext import unseal
 from keyrotor.core.model import Holds, Value
 from keyrotor.engine import Place
@@ -122,11 +122,12 @@ class _Os:
 
 @contextmanager
 def axe(at: int) -> Iterator[Blow]:
-    """Everything that `boundary.files` asks of the kernel, killed at the n-th step."""
+    """Everything that `boundary.files` asks of the kernel in order to write, killed at the n-th step."""
     blow = Blow()
     dying = _Os(at, blow)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "os", dying)
+        patch.setattr(private, "os", dying)
         for name in ("unlink", "mkdir", "chmod"):
             patch.setattr(Path, name, dying.step(f"Path.{name}", getattr(Path, name)))
         yield blow

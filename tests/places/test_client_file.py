@@ -236,10 +236,10 @@ def test_another_writer_keeps_their_edit(scene: ClientScene, monkeypatch: pytest
     theirs = scene.filled(unseal(scene.pair.old)).replace(b"4000", b"4001").replace(b"[1, 2,]", b"[1, 2, 3]")
     real, saves = files.replace, [theirs]
 
-    def replace(seen: files.Look, data: bytes) -> None:
+    def replace(seen: files.Look, data: bytes, **how: bool) -> None:
         if saves:
             scene.file.write_bytes(saves.pop())
-        real(seen, data)
+        real(seen, data, **how)
 
     monkeypatch.setattr(files, "replace", replace)
     scene.place.put(Value.NEW, scene.pair)
@@ -251,11 +251,11 @@ def test_a_writer_that_never_rests_is_not_written_over(scene: ClientScene, monke
     """After three tries the put fails; their last save stands, and nothing is left beside it."""
     real, count = files.replace, 0
 
-    def replace(seen: files.Look, data: bytes) -> None:
+    def replace(seen: files.Look, data: bytes, **how: bool) -> None:
         nonlocal count
         count += 1
         scene.file.write_bytes(scene.filled(unseal(scene.pair.old)).replace(b"4000", b"4%03d" % count) + b"\n" * count)
-        real(seen, data)
+        real(seen, data, **how)
 
     monkeypatch.setattr(files, "replace", replace)
     with pytest.raises(files.ChangedMeanwhile):

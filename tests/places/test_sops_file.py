@@ -126,10 +126,10 @@ def test_an_edit_between_the_look_and_the_rename_is_kept(scene: SopsScene, monke
     scene.show(Holds.OLD)
     real, edits = files.replace, [OTHER]
 
-    def replace(seen: files.Look, data: bytes) -> None:
+    def replace(seen: files.Look, data: bytes, **how: bool) -> None:
         if edits:
             scene.sealed.set(scene.file, "GRAFANA_TOKEN", edits.pop())
-        real(seen, data)
+        real(seen, data, **how)
 
     monkeypatch.setattr(files, "replace", replace)
     scene.place.put(Value.NEW, scene.pair)

@@ -19,6 +19,7 @@ import pytest
 from newcomer import SYSTEM_PATH, Newcomer, newcomer_with
 from on_lab import Keyrotor, MakeLab, StartKeyrotor, missing, remove_timer, write_timer
 
+from keyrotor.demo import build as building
 from keyrotor.demo.build import AUTHOR, build
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager, private_user_manager
@@ -26,6 +27,11 @@ from keyrotor.errors import KeyrotorError
 
 ROOT = Path(__file__).parents[2]
 SHIPPED_RULES = ROOT / ".sops.yaml"
+
+# Each of several workers has ports of its own: between choosing one and listening on it, another could choose it too.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+building.PORTS = building.PORTS[WORKER::WORKERS]
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +60,12 @@ def litellm() -> Path:
 def droid() -> Path:
     """The real droid's executable."""
     return _program("droid", "KEYROTOR_DROID", ROOT / ".droid" / "droid")
+
+
+@pytest.fixture(scope="session")
+def llm() -> Path:
+    """The real llm's executable."""
+    return _program("llm", "KEYROTOR_LLM", ROOT / ".venv-llm" / "bin" / "llm")
 
 
 def _program(what: str, variable: str, usual: Path) -> Path:

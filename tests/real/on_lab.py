@@ -200,7 +200,7 @@ def events(lab: Lab) -> list[tuple[str, str, dict[str, Any]]]:
 def trace(lab: Lab) -> list[str]:
     """The newest run on one line for each event: `moving unit:new`, `turned-back`, …"""
     found = events(lab)
-    newest = found[-1][0]
+    newest = found[-1][0] if found else ""
     return [
         f"{kind} {data['row']}{':' + data['value'] if 'value' in data else ''}" if "row" in data else kind
         for run, kind, data in found
@@ -212,11 +212,11 @@ def wait_for(lab: Lab, event: str, process: subprocess.Popen[str], within: float
     """Until the newest run's record ends with this event."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
-        if events(lab) and trace(lab)[-1] == event:
+        if trace(lab)[-1:] == [event]:
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
-    raise AssertionError(f"never came to {event}: {trace(lab) if events(lab) else 'nothing'}")
+    raise AssertionError(f"never came to {event}: {trace(lab) or 'nothing'}")
 
 
 def keyrotor_argv(*arguments: str) -> list[str]:

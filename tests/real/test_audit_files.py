@@ -11,14 +11,21 @@ import secrets
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from keyrotor import playbook
+from keyrotor.boundary.git import Git
+from keyrotor.boundary.process import Processes
 from keyrotor.demo.build import AUTHOR
 from keyrotor.demo.lab import Lab
+from keyrotor.errors import PlaceError
+from keyrotor.looks.encrypted_file import EncryptedFile
+from keyrotor.ports import Seen
 from real.on_lab import Keyrotor, add_place, differing, edit, found, new_value, sops_set, tree
 
 KEY = "LITELLM_MASTER_KEY"
@@ -175,6 +182,23 @@ def test_rules_that_cannot_be_read_hide_no_other_finding(clean_lab: Lab, keyroto
     twin = clean_lab.secret_file.with_name("global.env")
     twin.write_text(f"{KEY}={clean_lab.current_key()}\n")
     assert sorted(found(keyrotor, clean_lab)) == ["cannot-look", "twin-beside"]
+
+
+def test_a_git_that_is_too_slow_hides_no_other_finding(clean_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it tracks is then not known, which is told; the copy beside the file is found all the same."""
+
+    def tracked_lines(*_: object) -> Iterator[tuple[Path, bytes]]:
+        raise PlaceError("cannot wait longer for git: not done after 10 s")
+
+    clean_lab.secret_file.with_name("global.env").write_text(f"{KEY}={clean_lab.current_key()}\n")
+    monkeypatch.setattr(Git, "tracked_lines", tracked_lines)
+    look = EncryptedFile(
+        clean_lab.secret_file, clean_lab.project, Git(Processes(), os.environ, clean_lab.secret_file), lambda: []
+    )
+    seen = Seen(playbook.load(clean_lab.playbook, {}), datetime.now(UTC), None, lambda _: "")
+    told = {one.id: one.mend for one in look.findings(seen)}
+    assert {"cannot-look", "twin-beside"} <= told.keys()
+    assert told["cannot-look"].startswith("keyrotor audit litellm-master-key")
 
 
 # -- git -------------------------------------------------------------------------------------------------------------
@@ -614,7 +638,7 @@ def test_a_key_in_a_comment_that_others_can_read(clean_lab: Lab, keyrotor: Keyro
     text = clean_lab.settings.read_text().replace(value, f"${{{KEY}}}")
     clean_lab.settings.write_text(f"// was {value}\n{text}")
     clean_lab.settings.chmod(0o644)
-    assert found(keyrotor, clean_lab) == ["readable"]
+    assert found(keyrotor, clean_lab) == ["readable", "value-loose"]
 
 
 def test_a_reference_may_be_read_by_everybody(clean_lab: Lab, keyrotor: Keyrotor) -> None:

@@ -317,6 +317,7 @@ def test_what_is_made_of_another_encrypted_file_is_no_env_file_of_this_one(home:
         (["ExecStart=/bin/sleep 9 --config {config}"], f"Environment={MASTER}={KEY}", "Environment= of"),
         (["ExecStart=/bin/sleep 9 --config gone.yaml"], "", "is not there"),
     ],
+    ids=["another program", "a drop-in's program", "a key", "a drop-in's key", "no config"],
 )
 def test_no_key_is_made_beside_a_units(
     unit: Callable[..., Home], home: Home, lines: list[str], drop_in: str, why: str

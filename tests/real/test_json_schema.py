@@ -18,7 +18,7 @@ from keyrotor.core.model import Act, Outcome
 from keyrotor.core.preview import State as Planned
 from keyrotor.demo.lab import Lab
 from keyrotor.errors import Exit
-from real.on_lab import Keyrotor, MakeLab, add_command, edit
+from real.on_lab import Keyrotor, MakeLab, add_command, add_place, edit
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "reference" / "json-schema.json").read_text())
 COMMANDS = [option["$ref"].rpartition("/")[2] for option in SCHEMA["anyOf"]]
@@ -108,6 +108,7 @@ def test_every_state_of_a_place_is_in_the_schema() -> None:
 def test_what_is_printed_is_what_the_schema_says(make_lab: MakeLab, keyrotor: Keyrotor) -> None:
     """Every command, well and ill, on one lab; and without any one of its keys it would not be."""
     lab = make_lab()
+    add_place(lab, 'kind = "by-hand"\ntask = "tell Ann"')
     told: list[tuple[str, dict[str, Any]]] = [
         ("audit", printed(keyrotor, lab, "audit", "--fail-on", "never")),
         ("status", printed(keyrotor, lab, "status")),
@@ -123,9 +124,11 @@ def test_what_is_printed_is_what_the_schema_says(make_lab: MakeLab, keyrotor: Ke
     ]
     run = told[-2][1]["runs"][0]["run"]
     told.append(("log-of-a-run", printed(keyrotor, lab, "log", run, "--verify")))
+    told.append(("done", printed(keyrotor, lab, "done", f"{run}-1")))
     told.append(("run", printed(keyrotor, lab, "log", "no-such-run", code=2)))
     told.append(("service-status", printed(keyrotor, lab, "service", "status", code=10)))
     told.append(("bootstrap", printed(keyrotor, lab, "bootstrap", "--dry-run")))
+    told.append(("clients-discover", printed(keyrotor, lab, "clients", "discover")))
     edit(lab.env_file, lab.current_key(), "sk-something-else-than-the-key")
     told.append(("env", printed(keyrotor, lab, "env", "--check", code=10)))
     told.append(("dry-repair", printed(keyrotor, lab, "repair", "--dry-run")))

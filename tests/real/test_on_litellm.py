@@ -18,9 +18,10 @@ from keyrotor.demo.build import build
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
 
-# A stop of LiteLLM takes a second; with the lab's 15 a rotation that never comes up would be waited for too long.
+# A stop of LiteLLM takes a second; with the lab's 15 a rotation that never comes up would be waited for too long. A
+# start takes 5.5 s, and several times that where others want the same cores.
 SHORT_STOP = "TimeoutStopSec=2\n"
-WITHIN = "16s"
+WITHIN = 40  # seconds
 
 Node = tuple[object, ...]
 
@@ -41,7 +42,7 @@ def proxy(
     """The shared proxy; playbook and config are put back after each test."""
     if not only_proxy:
         folder = tmp_path_factory.mktemp("proxy") / "lab"
-        lab = build(folder, manager=manager, litellm=litellm, unit_lines=SHORT_STOP, within=WITHIN)
+        lab = build(folder, manager=manager, litellm=litellm, unit_lines=SHORT_STOP, within=f"{WITHIN}s")
         only_proxy["lab"] = lab
         lab.start()
         lab.wait_until_healthy()
@@ -127,7 +128,7 @@ def test_a_literal_key_that_appears_in_mid_run_is_noticed_at_once(proxy: Lab, ke
     told = json.loads(done.stdout)
     assert (done.returncode, told["outcome"]) == (20, "rolled-back"), done.stderr
     assert "runs on with the old" in told["reason"]
-    assert told["seconds"] < 30
+    assert told["seconds"] < WITHIN
     is_all(proxy, old, new)
     playbook = str(proxy.playbook.relative_to(proxy.root))
     assert nodes(differing(before, tree(proxy, exact=False)), playbook) == []

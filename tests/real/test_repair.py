@@ -500,9 +500,24 @@ def test_a_dry_run_tells_and_touches_nothing(rotated: tuple[Lab, Keys], keyrotor
 
 
 def test_without_consent_nothing_is_repaired(rotated: tuple[Lab, Keys], keyrotor: Keyrotor) -> None:
-    """No terminal and no --yes: usage."""
+    """No terminal and no --yes: usage, with all that was typed and `--yes`."""
     lab, _ = rotated
-    assert keyrotor(lab, "repair").returncode == 2
+    typed = ("litellm-master-key", "--heal", "--accept-former", "abc", "--reason", "it's", "--json")
+    done = keyrotor(lab, "repair", *typed)
+    assert done.returncode == 2
+    hint = "keyrotor repair litellm-master-key --accept-former abc --heal --reason 'it'\"'\"'s' --json --yes"
+    assert f"hint: {hint}\n" in done.stderr
+
+
+def test_what_is_left_to_a_person_is_not_said_to_be_restarted(rotated: tuple[Lab, Keys], keyrotor: Keyrotor) -> None:
+    """A store that shows nobody what it holds is put again; a keychain is left to a person."""
+    lab, (former, present) = rotated
+    add_place(lab, 'kind = "zed"')
+    add_place(lab, 'kind = "command"\nput = ["true"]')
+    edit(lab.env_file, present, former)
+    told = keyrotor(lab, "repair", "--dry-run").stdout
+    assert "~ zed, by hand: told at the end, for only a person can" in told
+    assert "~ true: cannot be told: put again" in told
 
 
 def test_a_door_that_refuses_what_everything_holds_is_no_matter_for_a_repair(

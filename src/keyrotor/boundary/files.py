@@ -4,96 +4,69 @@ Rules:
 1. A file is replaced by rename of a hidden sibling in the folder of its *real* path, fsynced before and after.
 2. A sibling has a fixed name, so that one left by a killed run is found and removed by the next put; but for what
    is published, which is no secret and takes no lock: there each writer has its own.
-3. A file with more than one name is written in place (a rename would leave the old value under the others),
-   with an intent laid beside it first, by which the next put mends a file that a killed one left torn.
+3. A file with more than one name is written in place (a rename would leave the old value under the others), and so is
+   one that cannot be renamed onto: a mount point, a file in a read-only folder. An intent is laid beside it first, or
+   aside where its folder takes none; by it the next put mends a file that a killed one left torn.
 4. Nothing is created readable by others, whatever the umask; but for what is published.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from keyrotor.boundary import generate, in_place
+from keyrotor.boundary.leftover import intents, is_torn, leftovers, sibling_of, whole
+from keyrotor.boundary.private import dress_like
+from keyrotor.boundary.reading import Look, digest, exists, look, why
 from keyrotor.errors import PlaceError
+
+# Read and written by one name; the rest is defined here.
+__all__ = ["Look", "digest", "exists", "is_torn", "leftovers", "look", "sibling_of", "whole", "why"]
 
 
 class ChangedMeanwhile(PlaceError):  # noqa: N818  (a state of the world, which callers meet by trying again)
     """Somebody else wrote the file between our look and our write."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A file as it was when it was read."""
-
-    path: Path  # real path
-    data: bytes
-    mode: int
-    links: int
-
-    @property
-    def digest(self) -> str:
-        return digest(self.data)
+# A mount point; a folder that is not ours to write in, or is read-only; an owner that we may not give.
+_NOT_BESIDE = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def replace(seen: Look, data: bytes, *, in_place: bool = False) -> None:
+    """Make the file hold `data`, durably; raises ChangedMeanwhile if it is no longer as it was seen.
 
-
-def look(path: Path) -> Look:
-    """The file behind the path, links followed. Raises PlaceError, FileNotFoundError never."""
+    `in_place`: over the same inode, for those who go on reading that one (a container that the file is mounted into).
+    """
     try:
-        real = Path(os.path.realpath(path))
-        with open(real, "rb", opener=_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise PlaceError(f"cannot read {path}: it is not a file")
-            return Look(real, file.read(), stat.S_IMODE(status.st_mode), status.st_nlink)
-    except OSError as error:
-        raise PlaceError(f"cannot read {path}: {why(error)}") from None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe would keep us waiting for its writer before we could see that it is one."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def exists(path: Path) -> bool:
-    return os.path.exists(path)
-
-
-def replace(seen: Look, data: bytes) -> None:
-    """Make the file hold `data`, durably; raises ChangedMeanwhile if it is no longer as it was seen."""
-    try:
-        if seen.links > 1:
-            _write_in_place(seen, data)
-        else:
-            _write_beside(seen, data)
+        if not (in_place or seen.links > 1):
+            try:
+                return _write_beside(seen, data)
+            except OSError as error:
+                if error.errno not in _NOT_BESIDE:
+                    raise
+        _write_in_place(seen, data)
     except OSError as error:
         raise PlaceError(f"cannot write {seen.path}: {why(error)}") from None
 
 
-def update(path: Path, edit: Callable[[bytes], bytes]) -> bool:
+def update(path: Path, edit: Callable[[bytes], bytes], *, in_place: bool = False) -> bool:
     """Replace the file by `edit` of its bytes; whether anything was written.
 
     Somebody else's write meanwhile is taken up: the edit is made again on theirs, three times at the most.
     """
-    _mend_torn(path)
-    clear_leftover(path)
+    tidy(path)
     for last in (False, False, True):
         seen = look(path)
         data = edit(seen.data)
         if data == seen.data:
             return False
         try:
-            replace(seen, data)
+            replace(seen, data, in_place=in_place)
         except ChangedMeanwhile:
             if last:
                 raise
@@ -136,15 +109,18 @@ def create_if_absent(path: Path) -> None:
         raise PlaceError(f"cannot make {path}: {why(error)}") from None
 
 
-def sibling_of(path: Path) -> Path:
-    """The hidden name beside a file that its next content is written under."""
-    real = Path(os.path.realpath(path))
-    return real.with_name(f".{real.name}.keyrotor")
+def tidy(path: Path) -> None:
+    """Finish the write that was killed, and clear away what it left. Safe twice; raises PlaceError."""
+    if leftovers(path):
+        if exists(path):
+            _mend_torn(path)
+        clear_leftover(path)
 
 
 def clear_leftover(path: Path) -> None:
-    """Remove what a killed run left beside the file."""
-    remove(sibling_of(path))
+    """Remove what a killed run left of this file."""
+    for leftover in leftovers(path):
+        remove(leftover)
 
 
 def remove(path: Path) -> None:
@@ -195,7 +171,7 @@ def _write_beside(seen: Look, data: bytes) -> None:
     try:
         with _fresh(sibling) as descriptor:
             _write_all(descriptor, data)
-            _dress_like(descriptor, seen.path)
+            dress_like(descriptor, seen.path)
             os.fsync(descriptor)
         _want_unchanged(seen)
         os.rename(sibling, seen.path)
@@ -206,44 +182,67 @@ def _write_beside(seen: Look, data: bytes) -> None:
 
 
 def _write_in_place(seen: Look, data: bytes) -> None:
-    """The intent, one write of the changed part over the same inode, the intent gone; room is taken first."""
-    _staged(sibling_of(seen.path), in_place.intent(seen.data, data), 0o600)
-    sync_folder(seen.path.parent)
+    """The intent, one write of the changed part over the same inode, the intent gone."""
+    descriptor = os.open(seen.path, os.O_RDWR)  # first: for a file that may not be written no intent is laid
     try:
-        _overwrite(seen, data)
-    except ChangedMeanwhile:
-        clear_leftover(seen.path)
-        raise
-    clear_leftover(seen.path)
+        intent = _laid(seen.path, in_place.intent(seen.data, data))
+        try:
+            _want_unchanged(seen)
+            _overwrite(descriptor, seen.data, data)
+        except ChangedMeanwhile:
+            remove(intent)
+            raise
+        except OSError:
+            if look(seen.path).digest == seen.digest:
+                remove(intent)
+            raise
+        remove(intent)
+    finally:
+        os.close(descriptor)
+
+
+def _laid(path: Path, intent: bytes) -> Path:
+    """The intent, durable, beside the file; aside where its folder takes none."""
+    beside, *elsewhere = intents(path)
+    try:
+        return _synced(_staged(beside, intent, 0o600))
+    except OSError as error:
+        if error.errno not in _NOT_BESIDE or not elsewhere:
+            raise
+    make_folder(elsewhere[0].parent)
+    return _synced(_staged(elsewhere[0], intent, 0o600))
+
+
+def _synced(path: Path) -> Path:
+    sync_folder(path.parent)
+    return path
 
 
 def _mend_torn(path: Path) -> None:
     """Finish an in-place write that a killed run began, unless somebody else has written the file since."""
-    sibling = sibling_of(path)
-    found = in_place.parsed(look(sibling).data) if exists(sibling) else None
-    if found is None:
+    seen, data = look(path), whole(path)
+    if data == seen.data:
         return
-    seen, (old, new) = look(path), found
-    if seen.data not in (old, new) and in_place.is_torn(seen.data, old, new):
-        try:
-            _overwrite(seen, new)
-        except OSError as error:
-            raise PlaceError(f"cannot write {path}: {why(error)}") from None
-
-
-def _overwrite(seen: Look, data: bytes) -> None:
-    start = in_place.common_start(seen.data, data)
-    descriptor = os.open(seen.path, os.O_RDWR)
     try:
-        _want_unchanged(seen)
-        if len(data) > len(seen.data):
-            os.posix_fallocate(descriptor, len(seen.data), len(data) - len(seen.data))
-        os.lseek(descriptor, start, os.SEEK_SET)
-        _write_all(descriptor, data[start:])
-        os.ftruncate(descriptor, len(data))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(seen.path, os.O_RDWR)
+        try:
+            _want_unchanged(seen)
+            _overwrite(descriptor, seen.data, data)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise PlaceError(f"cannot write {path}: {why(error)}") from None
+
+
+def _overwrite(descriptor: int, seen: bytes, data: bytes) -> None:
+    """One write of what differs; room is taken first."""
+    start = in_place.common_start(seen, data)
+    if len(data) > len(seen):
+        os.posix_fallocate(descriptor, len(seen), len(data) - len(seen))
+    os.lseek(descriptor, start, os.SEEK_SET)
+    _write_all(descriptor, data[start:])
+    os.ftruncate(descriptor, len(data))
+    os.fsync(descriptor)
 
 
 def _want_unchanged(seen: Look) -> None:
@@ -275,26 +274,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _dress_like(descriptor: int, path: Path) -> None:
-    """Owner first (it clears bits), then attributes and mode: never wider than the file it replaces.
-
-    The folder may have given the new file a group (setgid) or readers (a default ACL) of its own.
-    """
-    status, given = os.stat(path), os.fstat(descriptor)
-    if (status.st_uid, status.st_gid) != (given.st_uid, given.st_gid):
-        os.fchown(descriptor, status.st_uid, status.st_gid)
-    for name in set(os.listxattr(descriptor)) - set(os.listxattr(path)):
-        os.removexattr(descriptor, name)
-    for name in os.listxattr(path):
-        try:
-            os.setxattr(descriptor, name, os.getxattr(path, name))
-        except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
-                raise
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-
-
-def why(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()

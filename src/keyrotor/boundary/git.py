@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from keyrotor.boundary.files import look
-from keyrotor.boundary.process import Processes, environment
+from keyrotor.boundary.process import Processes, environment, found
 from keyrotor.errors import PlaceError, RefusedError
 
 _STAGED = re.compile(rb"\S \d{6} [0-9a-f]+ (?P<stage>\d)\t")
@@ -103,9 +103,9 @@ class Git:
 
     def tracked_lines(self, expression: str, globs: Sequence[str]) -> Iterator[tuple[Path, bytes]]:
         """Every line in which the extended regular expression is found, in tracked files of these names anywhere in
-        the file's repository: as they are staged, and as they lie there."""
+        the file's repository: as they are staged, and as they lie there. Raises PlaceError where git is too slow."""
         root = root_of(self._file)
-        if root is None:
+        if root is None or found("git", self._env) is None:
             return
         names = [f":(top,glob)**/{each}" for each in globs]
         for where in (["--cached"], []):
@@ -123,12 +123,9 @@ class Git:
                 "--",
                 *names,
             ]
-            try:
-                _, out = self._ask(*words, cwd=root)
-            except PlaceError:
-                return
-            for found in out.split(b"\n"):
-                name, separator, line = found.partition(b"\0")
+            _, out = self._ask(*words, cwd=root)
+            for each in out.split(b"\n"):
+                name, separator, line = each.partition(b"\0")
                 if separator:
                     yield root / os.fsdecode(name), line
 

@@ -1,9 +1,9 @@
-"""The one httpx and the one tenacity: asking a gateway, and asking again.
+"""The one httpx and the one tenacity: asking a gateway, asking again, and writing to a store.
 
 Rules: no proxy from the environment and no redirect ever sees a key; a new connection for each question,
 so that the answer is the present process's; anything but an HTTP answer is `None`, which proves nothing.
-A backend's key (`Asking`), be it a user and a password in its address, is sent over TLS, or to this machine and
-private networks, and nowhere else.
+Whatever may hold a value (`Asking`: a backend's key, be it a user and a password in its address, a store's token, a
+body) is sent over TLS, or to this machine and private networks, and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import base64
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
@@ -40,6 +40,7 @@ class Answer:
     status: int | None
     body: bytes = b""
     fault: str = ""
+    wait: float = 0.0  # seconds that it asks us to wait (Retry-After); 0 where it does not say
 
 
 def _httpx() -> ModuleType:
@@ -105,32 +106,41 @@ class Asking:
         Nor are a user and a password in the URL, which are sent where there is no token. `trust`: a file of
         certificates that are trusted besides the usual ones; as for LiteLLM, one that is not there is none.
         """
+        return await self.send(
+            "GET", url, {} if bearer is None else {"Authorization": b"Bearer " + bearer}, trust=trust
+        )
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, bytes], body: bytes | None = None, trust: str = ""
+    ) -> Answer:
+        """The answer to a request, whose headers and body are not sent in clear to a public address."""
         httpx = _httpx()
         try:
             address = httpx.URL(url)
             if address.scheme not in ("http", "https") or not address.host or (address.port or 0) > 65535:
                 return Answer(None, fault="not an address")
-            shown, address = _authorization(address, bearer), address.copy_with(userinfo=b"")
-            if shown is None or address.scheme == "https":
-                return await self._asked(address, None, shown, trust)
+            headers, address = _with_login(address, headers), address.copy_with(userinfo=b"")
+            if not (headers or body) or address.scheme == "https":
+                return await self._sent(method, address, headers, body, trust)
             # The look-up that was judged is the one that is used: a second one could lead elsewhere.
             found = await addresses(address.host, address.port or 80)
             if not all(is_near(each) for each in found):
                 return Answer(None, fault=IN_CLEAR)
             answer = Answer(None, fault="no such host")
             for each in found:
-                answer = await self._asked(address.copy_with(host=each), address.netloc, shown, trust)
+                there = {**headers, "Host": address.netloc}
+                answer = await self._sent(method, address.copy_with(host=each), there, body, trust)
                 if answer.status is not None:
                     break
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             return Answer(None, fault=said(error))
         return answer
 
-    async def _asked(self, address: httpx.URL, host: bytes | None, shown: bytes | None, trust: str) -> Answer:
+    async def _sent(
+        self, method: str, address: httpx.URL, headers: Mapping[str, bytes], body: bytes | None, trust: str
+    ) -> Answer:
         httpx = _httpx()
-        headers: dict[str, str | bytes] = {"Accept-Encoding": "identity"}  # so that what is read is what was sent
-        headers |= {} if host is None else {"Host": host.decode()}
-        headers |= {} if shown is None else {"Authorization": shown}
+        headers = {"Accept-Encoding": b"identity", **headers}  # so that what is read is what was sent
         try:
             trusted = self._trusted(trust) if address.scheme == "https" else False
         except (OSError, ValueError):  # an ssl.SSLError is an OSError
@@ -142,16 +152,18 @@ class Asking:
             verify=trusted,
             limits=httpx.Limits(max_keepalive_connections=0),
         )
-        body = bytearray()
+        came = bytearray()
         try:
-            async with client, client.stream("GET", address, headers=headers) as answer:
+            async with client, client.stream(method, address, headers=headers, content=body) as answer:
                 async for piece in answer.aiter_raw():
-                    body += piece
-                    if len(body) > MUCH:
+                    came += piece
+                    if len(came) > MUCH:
                         break
         except (httpx.HTTPError, OSError) as error:
             return Answer(None, fault=said(error))
-        return Answer(answer.status_code, bytes(body))
+        after = answer.headers.get("Retry-After", "")
+        wait = float(after) if after.isascii() and after.isdigit() else 0.0
+        return Answer(answer.status_code, bytes(came), wait=wait)
 
     def _trusted(self, trust: str) -> ssl.SSLContext:
         """What proves a certificate; loading it costs 20 ms."""
@@ -164,13 +176,12 @@ class Asking:
         return self._trusts[trust]
 
 
-def _authorization(address: httpx.URL, bearer: bytes | None) -> bytes | None:
-    """The header that opens the door; None without anything to open it."""
-    if bearer is not None:
-        return b"Bearer " + bearer
-    if not address.userinfo:
-        return None
-    return b"Basic " + base64.b64encode(f"{address.username}:{address.password}".encode())
+def _with_login(address: httpx.URL, headers: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """The headers; with a user and a password that stand in the address, where nothing else opens the door."""
+    if "Authorization" in headers or not address.userinfo:
+        return headers
+    login = base64.b64encode(f"{address.username}:{address.password}".encode())
+    return {**headers, "Authorization": b"Basic " + login}
 
 
 def said(error: BaseException) -> str:

@@ -1,5 +1,5 @@
-"""The two ways by which values leave on purpose: as lines for a shell to evaluate, and into the environment of the
-program that takes our place.
+"""The ways by which values leave on purpose: as lines for a shell to evaluate, alone for a program that has called us,
+and into the environment of the program that takes our place.
 
 Rules:
 1. The program gets the environment that we were started with and the values, nothing more and nothing less: not what
@@ -40,6 +40,25 @@ def say(values: Mapping[str, Secret], out: BinaryIO) -> None:
     try:
         out.write(lines)
         out.flush()
+    except OSError as error:
+        raise KeyrotorError(f"cannot write the answer: {(error.strerror or '').lower()}") from None
+
+
+def say_alone(name: str, secret: Secret, out: int) -> None:
+    """The value and a newline, in the stead of which no caller can read anything else: one line, with no space around
+    it that would be trimmed. Raises RefusedError before a byte is written, KeyrotorError."""
+    value = unseal(secret)
+    text = value.decode(errors="replace")
+    if not text:
+        raise RefusedError(f"cannot print {name}: it is empty")
+    if _REPLACED in value or text.encode() != value:
+        raise RefusedError(f"cannot print {name}: it is no text (UTF-8)")
+    if not text.isprintable() or text != text.strip():
+        raise RefusedError(f"cannot print {name}: it is not one line of printable characters")
+    rest = memoryview(value + b"\n")
+    try:
+        while rest:  # past Python's buffers, which would try again, and complain, when we end
+            rest = rest[os.write(out, rest) :]
     except OSError as error:
         raise KeyrotorError(f"cannot write the answer: {(error.strerror or '').lower()}") from None
 

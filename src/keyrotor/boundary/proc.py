@@ -62,7 +62,7 @@ def groups(pid: int) -> frozenset[str]:
 
 def listening(port: int) -> tuple[Listener, ...]:
     """Every socket of this machine that listens on the TCP port; the kernel takes 12 ms to tell."""
-    return tuple(_listening(port))
+    return tuple(dict.fromkeys(_listening(port)))  # it may tell one twice while others come and go
 
 
 def holds(pid: int, listeners: Sequence[Listener]) -> bool:

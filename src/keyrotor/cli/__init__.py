@@ -17,7 +17,7 @@ from keyrotor.cli.shell import Commands
 # Where each command is, in its module and under its name there; it is imported once it is asked for.
 _HOMES = {
     **dict.fromkeys(("rotate", "resume", "rollback", "abandon", "forget"), "running"),
-    **dict.fromkeys(("status", "log"), "record"),
+    **dict.fromkeys(("status", "log", "done"), "record"),
     "plan": "planning",
     "repair": "repair",
     "audit": "auditing",
@@ -28,6 +28,8 @@ _HOMES = {
     "service": "service",
     "env": "env",
     "exec": "exec",
+    "print-key": "print_key",
+    "clients": "clients",
 }
 
 
@@ -35,7 +37,8 @@ class _OnDemand(Mapping[str, click.Command]):
     """The commands by their names."""
 
     def __getitem__(self, name: str) -> click.Command:
-        found = getattr(import_module(f"keyrotor.cli.{_HOMES[name]}"), "exec_" if name == "exec" else name)
+        own = "exec_" if name == "exec" else name.replace("-", "_")
+        found = getattr(import_module(f"keyrotor.cli.{_HOMES[name]}"), own)
         assert isinstance(found, click.Command)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 import click
 
@@ -27,17 +28,23 @@ from keyrotor.cli.shell import (
     default="",
     help="Let this former value, which the file holds, count.",
 )
+@click.option("--heal", is_flag=True, help="Put what works in the stead of references that a client sends as they are.")
 @yes_option
 @click.option("--reason", default="", help="Why; goes into the record.")
 @json_option
-def repair(playbook: str | None, dry_run: bool, accept_former: str, yes: bool, reason: str, as_json: bool) -> None:
+def repair(
+    playbook: str | None, dry_run: bool, accept_former: str, heal: bool, yes: bool, reason: str, as_json: bool
+) -> None:
     """Put the value that the encrypted file holds into every place of PLAYBOOK that does not hold it, and prove it."""
-    want_consent(dry_run or yes or is_interactive(), "keyrotor repair --yes")
+    if not (dry_run or yes):
+        typed: dict[str, str | bool] = {"--accept-former": accept_former, "--heal": heal, "--reason": reason}
+        typed["--json"] = as_json
+        want_consent(is_interactive(), _again(playbook, typed))
 
     from keyrotor import repair as repairing
     from keyrotor import screen
 
-    wish = repairing.Wish(accept_former, reason)
+    wish = repairing.Wish(accept_former, reason, heal)
     world = real_world(as_json, yes or dry_run)
     if not dry_run:
         end(repairing.repair(world, playbook, wish), as_json)
@@ -48,3 +55,11 @@ def repair(playbook: str | None, dry_run: bool, accept_former: str, yes: bool, r
     out = screen.Plain(sys.stdout)
     for line in (*found.lines(), "Nothing was changed."):
         out.say(line)
+
+
+def _again(playbook: str | None, typed: Mapping[str, str | bool]) -> str:
+    """The same command, with the consent that no terminal can give."""
+    import shlex
+
+    words = [word for option, said in typed.items() if said for word in (option, *([] if said is True else [said]))]
+    return shlex.join(["keyrotor", "repair", *filter(None, [playbook]), *map(str, words), "--yes"])

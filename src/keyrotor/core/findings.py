@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from keyrotor.core.client_kinds import CLIENT_KINDS
+from keyrotor.core.kinds import ROTATE as _ROTATE
 from keyrotor.core.kinds import Finding, Kind, Severity, typed
 
 __all__ = ["CATALOGUE", "Finding", "Kind", "Severity", "found", "ordered", "ranked"]
@@ -39,7 +41,6 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 _LOW, _MEDIUM, _HIGH = Severity
 _REPAIR = "keyrotor repair {playbook}"
-_ROTATE = "keyrotor rotate {playbook}"
 # No format can splice what it would have to quote, and so short a value is found where it does not stand.
 _BY_HAND = (
     _ROTATE + "  (where that refuses the present value, first by hand:  sops edit {place}  , the same value into every "
@@ -191,14 +192,12 @@ _ROWS = (
          "holds {key} and is readable by its group (mode {mode})",
          "whoever is in that group, or joins it, has the key",
          "chmod go-rwx {path}"),
-    Kind("client-tracked", _HIGH,
-         "holds {key} as a literal, and git tracks it",
-         "whoever can read the repository has the key",
-         "put a reference there (such as ${{{key}}}), then: " + _ROTATE),
-    Kind("master-key-in-client", _LOW,
-         "uses the master key, where a virtual key would do",
-         "a client that leaks it gives everything away; a virtual key can be limited and survives a rotation",
-         "curl {url}/key/generate …  (give the client a key of its own)"),
+    Kind("left-over", _HIGH,
+         "a write of it was killed, and left {left}",
+         "the present key, or a former one, may lie there in clear, and the file itself may be half written",
+         "keyrotor repair {playbook}  (finishes that write, or clears away what it left)",
+         outdone_by=_OWED),
+    *CLIENT_KINDS,
     # -- the unit and its host
     Kind("unit-env-optional", _MEDIUM,
          "has `-` before EnvironmentFile {path}",

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+ROTATE = "keyrotor rotate {playbook}"  # what mends whatever has been seen by others
+
 
 class Severity(StrEnum):
     """How much it matters. `low`: worth knowing; `medium`: will hurt one day; `high`: hurts now."""

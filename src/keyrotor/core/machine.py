@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from keyrotor.core.model import Act, Holds, Outcome, Plan, Purpose, Row, Value
+from keyrotor.core.marks import Mark as Mark  # noqa: PLC0414  everybody knows the two by this module
+from keyrotor.core.marks import Step as Step  # noqa: PLC0414  as above
+from keyrotor.core.model import Act, Holds, Outcome, Plan, Purpose, Row, Task, Value
 from keyrotor.errors import JournalError
 
 
@@ -108,7 +110,14 @@ class Forgotten:
     """The former value's ciphertext is gone; the run can never be rolled back again."""
 
 
-Event = Opened | Moving | Moved | Failed | Passed | Drifted | TurnedBack | Resumed | Settled | Closed | Forgotten
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A person has done what was left to do at this row."""
+
+    row: str
+
+
+Event = Opened | Moving | Moved | Failed | Passed | Drifted | TurnedBack | Resumed | Settled | Closed | Forgotten | Done
 
 EVENTS: Mapping[str, type[Event]] = {
     "opened": Opened,
@@ -122,6 +131,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "settled": Settled,
     "closed": Closed,
     "forgotten": Forgotten,
+    "done": Done,
 }
 
 _STEPS = (Moving, Moved, Failed, Passed, Drifted, Resumed)
@@ -140,34 +150,9 @@ TRANSITIONS: Mapping[tuple[Phase, type[Event]], Phase] = {
     (Phase.SETTLED, Closed): Phase.CLOSED,
     (Phase.CLOSED, TurnedBack): Phase.BACK,  # `rollback` of a closed run, asked for by name
     (Phase.CLOSED, Forgotten): Phase.FORGOTTEN,
+    (Phase.CLOSED, Done): Phase.CLOSED,
+    (Phase.FORGOTTEN, Done): Phase.FORGOTTEN,
 }
-
-
-class Step(StrEnum):
-    """The tense of a row tells its state."""
-
-    PENDING = "pending"
-    MOVING = "moving"
-    MOVED = "moved"
-    FAILED = "failed"
-    PASSED = "passed"
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What the record says of one row, in the run's present direction."""
-
-    step: Step = Step.PENDING
-    failures: int = 0
-    reason: str = ""
-    detail: str = ""
-    unproven: bool = False
-    drifts: frozenset[str] = frozenset()
-    has_begun: bool = False  # some `moving`, in either direction, stands in the record
-
-    @property
-    def is_done(self) -> bool:
-        return self.step in (Step.MOVED, Step.PASSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +165,9 @@ class Run:
     marks: Mapping[str, Mark] = field(default_factory=dict)
     reason: str = ""
     outcome: Outcome | None = None
-    tasks: Mapping[str, str] = field(default_factory=dict)
+    tasks: Mapping[str, str] = field(default_factory=dict)  # row id -> what was left to a person
+    done: frozenset[str] = frozenset()  # the rows of those that were ticked off
+    counted: int = 0  # tasks of an end that was undone: their numbers are not given again
 
     def mark(self, row: Row) -> Mark:
         return self.marks.get(row.id, Mark())
@@ -193,6 +180,13 @@ class Run:
     def has_way_back(self) -> bool:
         """Whether there is one old value that every place held before. A repair has none."""
         return self.plan.purpose is Purpose.ROTATE
+
+    @property
+    def open_tasks(self) -> tuple[Task, ...]:
+        """What a person must still do; nothing before the run is closed."""
+        numbered = enumerate(self.tasks.items(), self.counted + 1)
+        tasks = (Task(f"{self.plan.run}-{number}", row, text) for number, (row, text) in numbered)
+        return () if self.is_owed else tuple(task for task in tasks if task.row not in self.done)
 
     @property
     def has_rotated(self) -> bool:
@@ -217,7 +211,7 @@ def follow(run: Run | None, event: Event) -> Run:
     if after is None:
         raise JournalError(f"cannot follow the record: `{type(event).__name__}` in a run that is {phase}")
     if isinstance(event, Opened):
-        return Run(event.plan)
+        return Run(event.plan, marks={row.id: Mark() for row in event.plan.rows})
     assert run is not None  # TRANSITIONS: only `opened` leaves UNOPENED
     return _effect(replace(run, phase=after), event)
 
@@ -225,28 +219,39 @@ def follow(run: Run | None, event: Event) -> Run:
 def _effect(run: Run, event: Event) -> Run:
     match event:
         case Moving() | Moved() | Failed() | Passed() | Drifted():
-            if event.row not in {row.id for row in run.plan.rows}:
+            mark = run.marks.get(event.row)
+            if mark is None:
                 raise JournalError(f"cannot follow the record: the plan has no row `{event.row}`")
-            mark = run.marks.get(event.row, Mark())
             return replace(run, marks={**run.marks, event.row: _marked(mark, event)})
         case TurnedBack(reason):
             begun = {row: Mark(has_begun=mark.has_begun) for row, mark in run.marks.items()}
-            return replace(run, goal=Value.OLD, marks=begun, reason=reason, outcome=None, tasks={})
+            return Run(run.plan, run.phase, Value.OLD, begun, reason, counted=run.counted + len(run.tasks))
         case Resumed():
-            lasting = {row.id for row in run.plan.rows if row.act in (Act.FILE, Act.COMMAND)}
+            lasting = {row.id for row in run.plan.rows if row.act in (Act.FILE, Act.COMMAND, Act.STORE)}
             return replace(run, marks={row: _forgiven(mark, row in lasting) for row, mark in run.marks.items()})
+        case Settled() | Closed() | Done():
+            return _ended(run, event)
+        case _:
+            return run
+
+
+def _ended(run: Run, event: Settled | Closed | Done) -> Run:
+    match event:
         case Settled(tasks):
             return replace(run, tasks=tasks)
         case Closed(outcome, reason):
-            return replace(run, outcome=outcome, reason=reason or run.reason)
-        case _:
-            return run
+            tasks = run.plan.todo if outcome is Outcome.ABANDONED else run.tasks  # the new value may be in force
+            return replace(run, outcome=outcome, reason=reason or run.reason, tasks=tasks)
+        case Done(row):
+            if row not in run.tasks:
+                raise JournalError(f"cannot follow the record: nothing is left to do at row `{row}`")
+            return replace(run, done=run.done | {row})
 
 
 def _marked(mark: Mark, event: Moving | Moved | Failed | Passed | Drifted) -> Mark:
     match event:
         case Moving():
-            return replace(mark, step=Step.MOVING, has_begun=True)
+            return replace(mark, step=Step.MOVING, has_begun=True, is_again=mark.has_begun)
         case Moved():
             return replace(mark, step=Step.MOVED, detail=event.detail, reason="", unproven=False)
         case Failed():

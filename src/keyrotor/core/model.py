@@ -16,6 +16,11 @@ from keyrotor.core.kept import Source as Source  # noqa: PLC0414  as above
 ALREADY = "held it already"  # what a put says that had nothing to do
 
 
+def printable(text: str) -> str:
+    """The text as it may be shown: without what would garble a terminal, or be no text there."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
 class Value(StrEnum):
     """The two values of a run."""
 
@@ -53,11 +58,12 @@ class Act(StrEnum):
     ADMIT = "admit"  # proof: the goal is accepted
     RETIRE = "retire"  # proof: the other value is refused
     COMMAND = "command"  # a user's own command
+    STORE = "store"  # asks somebody else's store to keep it: an API, a keyring
 
     @property
     def tries(self) -> int:
         """Puts in each direction before a failure counts (a restart costs an outage; a proof has a deadline)."""
-        return 2 if self in (Act.FILE, Act.COMMAND) else 1
+        return 2 if self in (Act.FILE, Act.COMMAND, Act.STORE) else 1
 
     @property
     def is_proof(self) -> bool:
@@ -143,7 +149,8 @@ class Plan:
     fingerprints: Mapping[Value, str]
     fingerprint_key: str  # names the key they were made with: only those of one key can be compared
     ciphertexts: Mapping[Value, str]  # SHA-256 of the prepared files, so that a resume can trust them
-    skipped: Mapping[str, str] = field(default_factory=dict)  # place id -> why (an optional place that is absent)
+    skipped: Mapping[str, str] = field(default_factory=dict)  # row id -> why (an optional place that is absent)
+    todo: Mapping[str, str] = field(default_factory=dict)  # row id -> what a person must do at the end
     reason: str = ""
     public: str = ""  # the public half of a generated key pair
     keep: float = 7 * 86400.0  # seconds, as in the playbook
@@ -153,3 +160,12 @@ class Plan:
 
     def row(self, row_id: str) -> Row:
         return next(row for row in self.rows if row.id == row_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something that only a person can do, now that a run is over."""
+
+    id: str  # what is typed to tick it off
+    row: str
+    text: str

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
+from keyrotor.core import clients
 from keyrotor.core.model import Act, Declared, Playbook, Row
 from keyrotor.errors import PlaybookError
+
+BY_HAND: Final = ("by-hand", *clients.OPAQUE)  # only a person can change these
+STORES: Final = ("keyring", "open-webui", "github-actions", "gitea", "forgejo", "gitlab")  # somebody else keeps these
 
 # What putting each kind does. The door is one place and two rows: it admits where it is written, before
 # the clients, and retires last, after them.
@@ -16,6 +22,8 @@ ACTS: Mapping[str, tuple[Act, ...]] = {
     "litellm": (Act.ADMIT, Act.RETIRE),
     "client-file": (Act.FILE,),
     "command": (Act.COMMAND,),
+    **dict.fromkeys(clients.CLIENTS, (Act.FILE,)),
+    **dict.fromkeys((*BY_HAND, *STORES), (Act.STORE,)),
 }
 
 
@@ -23,9 +31,20 @@ def rows(playbook: Playbook) -> tuple[Row, ...]:
     """The rows in the order in which they are put. Raises PlaybookError for an order that cannot work."""
     _want_order(playbook)
     written = [(declared, act) for declared in playbook.places for act in ACTS[declared.kind]]
-    firsts = [_row(declared, act) for declared, act in written if act is not Act.RETIRE]
+    firsts = [row for declared, act in written if act is not Act.RETIRE for row in _rows(declared, act)]
     lasts = [_row(declared, act) for declared, act in written if act is Act.RETIRE]
     return (*firsts, *lasts)
+
+
+def _rows(declared: Declared, act: Act) -> Iterator[Row]:
+    """The place's row; or one for each of the files that its client is known to read, there or not."""
+    row = _row(declared, act)
+    if "files" not in declared.options:
+        yield row
+    for file in declared.options.get("files", ()):
+        own = {**file, "implied": True}
+        name, label = own.pop("name"), own.pop("label")
+        yield replace(row, id=f"{row.id}:{name}", label=label, optional=True, options=own)
 
 
 def _row(declared: Declared, act: Act) -> Row:

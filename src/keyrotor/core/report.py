@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,7 +20,7 @@ from keyrotor.core.machine import (
     Step,
     TurnedBack,
 )
-from keyrotor.core.model import ALREADY, Act, Outcome, Purpose, Row, Value
+from keyrotor.core.model import ALREADY, Act, Outcome, Purpose, Row, Task, Value
 from keyrotor.errors import Exit
 
 EXITS: Mapping[Outcome, Exit] = {
@@ -66,6 +66,7 @@ class Report:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     places: tuple[PlaceReport, ...] = ()
     tasks: Mapping[str, str] = field(default_factory=dict)
+    todo: tuple[Task, ...] = ()  # those of them that are open
     public: str = ""
     goal: Value = Value.NEW
     purpose: Purpose = Purpose.ROTATE
@@ -75,6 +76,7 @@ class Report:
 def of_run(run: Run, events: Iterable[Timed], outcome: Outcome, reason: str, notes: Iterable[str] = ()) -> Report:
     """The report of a run, from its record."""
     timed = list(events)
+    spent = _spent(timed)
     return Report(
         outcome=outcome,
         exit=EXITS[outcome],
@@ -85,9 +87,10 @@ def of_run(run: Run, events: Iterable[Timed], outcome: Outcome, reason: str, not
         seconds=_between(_began(timed), timed[-1][0]) if timed else 0.0,
         outage=outage(run, timed),
         fingerprints={str(value): name for value, name in run.plan.fingerprints.items()},
-        places=tuple(_place(run, row, timed) for row in run.plan.rows)
+        places=tuple(_place(run, row, spent.get(row.id, 0.0)) for row in run.plan.rows)
         + tuple(PlaceReport(place, "", "skipped", 0.0, why) for place, why in run.plan.skipped.items()),
         tasks=run.tasks,
+        todo=run.open_tasks,
         public=run.plan.public,
         goal=run.goal,
         purpose=run.plan.purpose,
@@ -101,21 +104,34 @@ def _began(timed: list[Timed]) -> datetime:
     return [at for at, event in timed if isinstance(event, starts) or event == TurnedBack(ASKED)][-1]
 
 
-def _place(run: Run, row: Row, timed: list[Timed]) -> PlaceReport:
+def still_open(runs: Sequence[Run]) -> list[Task]:
+    """What a person must still do, of these runs, oldest first; what a later run says of a row outdoes what an earlier
+    one said of it."""
+    found: list[Task] = []
+    seen: set[tuple[str, str, str]] = set()
+    for run in reversed(runs):
+        source = run.plan.source
+        fresh = [task for task in run.open_tasks if (source.file, source.key, task.row) not in seen]
+        seen |= {(source.file, source.key, row) for row in run.tasks}
+        found = fresh + found
+    return found
+
+
+def _place(run: Run, row: Row, spent: float) -> PlaceReport:
     mark = run.mark(row)
     detail = mark.reason if mark.step is Step.FAILED else mark.detail
-    return PlaceReport(row.id, row.kind, mark.step, round(_spent(row.id, timed), 3), detail, row.label)
+    return PlaceReport(row.id, row.kind, mark.step, round(spent, 3), detail, row.label)
 
 
-def _spent(row_id: str, timed: list[Timed]) -> float:
-    """Seconds between the row's last intent and its result."""
-    began: datetime | None = None
-    spent = 0.0
+def _spent(timed: list[Timed]) -> dict[str, float]:
+    """Seconds between each row's last intent and its result."""
+    began: dict[str, datetime] = {}
+    spent: dict[str, float] = {}
     for at, event in timed:
-        if isinstance(event, Moving) and event.row == row_id:
-            began = at
-        elif isinstance(event, Moved | Failed | Passed) and event.row == row_id and began:
-            spent, began = _between(began, at), None
+        if isinstance(event, Moving):
+            began[event.row] = at
+        elif isinstance(event, Moved | Failed | Passed) and event.row in began:
+            spent[event.row] = _between(began.pop(event.row), at)
     return spent
 
 

@@ -23,6 +23,7 @@ from keyrotor.demo.runner import ChildRunner, Runner, UnitRunner, python_program
 from keyrotor.demo.user_systemd import UserManager
 from keyrotor.errors import KeyrotorError
 
+PORTS = range(20000, 30000)  # below the ephemeral range: up there a client polling a dead port can connect to itself
 AUTHOR = ("-c", "user.name=keyrotor lab", "-c", "user.email=lab@localhost", "-c", "commit.gpgsign=false")
 
 
@@ -62,9 +63,9 @@ def build(
 
 
 def free_port() -> int:
-    """A free port below the ephemeral range: up there a client polling a dead port can connect to itself."""
+    """One of PORTS that nobody listens on."""
     while True:
-        port = 20000 + secrets.randbelow(10000)
+        port = secrets.choice(PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

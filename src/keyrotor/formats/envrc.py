@@ -17,6 +17,9 @@ _WORD = r"(?P<word>(?:\"[^\"]*\"|'[^']*'|\\.|[^\s;&|<>()#\"'`])+)"
 _DECRYPTS = re.compile(r"(?:^|[\s;&|(/`])sops\s(?:[^#]*\s)?(?:-d|--decrypt|decrypt)\b")
 _TARGET = re.compile(r"(?:>\|?|\s--output[= ]|\stee\s)\s*" + _WORD)
 _LOADS = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?P<by>dotenv|dotenv_if_exists)\s+" + _WORD)
+_WATCHES = re.compile(
+    r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?P<by>(?:dotenv|source_env)(?:_if_exists)?|watch_file)\s+" + _WORD
+)
 _SOURCES = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?P<by>\.|source(?:_env(?:_if_exists)?)?)\s+" + _WORD)
 _ASSIGNS = re.compile(r"(?:^|[\s;&|({])(?P<name>[A-Za-z_]\w*)=" + _WORD + "?")
 _SAID = re.compile(_WORD)
@@ -65,6 +68,11 @@ def decrypting(text: str, variables: Mapping[str, str]) -> list[Decrypting]:
 def loaded(text: str, variables: Mapping[str, str]) -> list[Named]:
     """The files that it loads by `dotenv` or `dotenv_if_exists`."""
     return list(_named(_LOADS, text, variables))
+
+
+def watched(text: str, variables: Mapping[str, str]) -> list[Named]:
+    """The files at whose change direnv reads it again: what it loads by its own words, or says to watch."""
+    return list(_named(_WATCHES, text, variables))
 
 
 def sourced(text: str, variables: Mapping[str, str]) -> list[Named]:

@@ -1,7 +1,8 @@
 """JSON as people and tools write it: comments, trailing commas, a BOM, any line ending, duplicate keys.
 
 Rules of this module:
-1. Every string, number and word is a leaf, so that comparing leaves compares the tree. Keys are in the paths.
+1. Every string, number, word and empty list or table is a leaf, so that comparing leaves compares the tree. Keys are
+   in the paths.
 2. A duplicate key is a leaf of its own: which one wins is up to the client, so all must hold the value.
 3. Beyond comments and trailing commas it is strict: a reader that guesses finds spans that are not there.
 4. The grammar is five patterns, one for each thing that may come next. No pattern can backtrack into a run
@@ -12,11 +13,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from keyrotor.errors import FormatError
-from keyrotor.formats.splice import BOM, Leaf, check_utf8, fault
+from keyrotor.formats.paths import ROOT, step
+from keyrotor.formats.splice import BOM, Leaf, check_utf8, decoded, empty, fault, plain
 
 # Paths grow with the depth; settings files are about five deep.
 MAX_DEPTH: Final = 200
@@ -39,7 +40,6 @@ _SPACES = re.compile(_SPACE)
 _BODY = re.compile(_STRING)
 # The two halves of a surrogate pair are one character, and so one escape.
 _ESCAPES = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|" + _ESCAPE)
-_NAME = re.compile(r"[^\W\d][\w-]*")
 
 
 def read(data: bytes) -> tuple[Leaf, ...]:
@@ -56,12 +56,14 @@ def read(data: bytes) -> tuple[Leaf, ...]:
             raise _fault(data, at, grammar)
         at, kind = item.end(), item.lastgroup or ""
         if kind == "close":
+            if not size:
+                leaves.append(empty(base or ROOT, within, item.start("close")))
             grammar, base, within, size = outer.pop()
             continue
         if grammar is _NEXT_MEMBER or grammar is _FIRST_MEMBER:
             name = item["name"]
-            key, step = names.get(name) or names.setdefault(name, _step(name))
-            path = base + step if base else step.removeprefix(".")
+            key, said = names.get(name) or names.setdefault(name, _step(name))
+            path = base + said if base else said.removeprefix(".")
             grammar = _NEXT_MEMBER
         else:
             # After the one value of the document the grammar is not asked again: it needs no case here.
@@ -70,8 +72,8 @@ def read(data: bytes) -> tuple[Leaf, ...]:
         size += 1
         if kind != "open":
             raw, start = item[kind], item.start(kind)
-            text, offsets = _decoded(raw, start) if b"\\" in raw else (raw, range(start, start + len(raw) + 1))
-            leaves.append(Leaf(path or "$", key, text, offsets))
+            text, offsets, ends = decoded(raw, start, _ESCAPES, _unescaped) if b"\\" in raw else plain(raw, start)
+            leaves.append(Leaf(path or ROOT, key, text, offsets, ends, is_text=kind == "string"))
         elif len(outer) == MAX_DEPTH:
             raise fault("nested too deep", data, at - 1)
         else:
@@ -80,19 +82,6 @@ def read(data: bytes) -> tuple[Leaf, ...]:
             base, within, size = path, key, 0
     _check_end(data, at)
     return tuple(leaves)
-
-
-def _decoded(raw: bytes, start: int) -> tuple[bytes, Sequence[int]]:
-    """What a string with escapes means, and for each byte of that where its character stands."""
-    text, offsets, done = bytearray(), list[int](), 0
-    for escape in _ESCAPES.finditer(raw):
-        meant = _unescaped(escape[0])
-        text += raw[done : escape.start()] + meant
-        offsets += range(start + done, start + escape.start())
-        offsets += [start + escape.start()] * len(meant)
-        done = escape.end()
-    offsets += range(start + done, start + len(raw) + 1)
-    return bytes(text + raw[done:]), tuple(offsets)
 
 
 def _unescaped(body: bytes) -> bytes:
@@ -104,7 +93,7 @@ def _unescaped(body: bytes) -> bytes:
 def _step(body: bytes) -> tuple[str, str]:
     """A key, and how a path says it; quoted if it is no plain word, so that no key can garble a terminal."""
     key = body.decode() if b"\\" not in body else _unescaped(body).decode(errors="surrogatepass")
-    return key, f".{key}" if _NAME.fullmatch(key) else f"[{json.dumps(key)}]"
+    return key, step(key)
 
 
 def _check_end(data: bytes, at: int) -> None:

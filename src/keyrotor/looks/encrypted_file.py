@@ -112,8 +112,12 @@ class EncryptedFile:
     def _twins(self, seen: Seen) -> Iterator[Finding]:
         words = {"key": seen.book.source.key, "playbook": seen.book.name}
         beside = {path for path in self._beside() if _holds(_read(path) or b"", path, seen)}
-        tracked = {path for path, line in self._tracked_lines(seen) if _holds(line, path, seen)}
-        tracked |= self.git.tracked(beside)
+        tracked = set(self.git.tracked(beside))
+        try:
+            tracked |= {path for path, line in self._tracked_lines(seen) if _holds(line, path, seen)}
+        except PlaceError as error:
+            hint = f"keyrotor audit {seen.book.name}  (git was too slow to tell what it tracks)"
+            yield self._found("cannot-look", reason=str(error), hint=hint)
         mine = self._not_copies(seen) if beside or tracked else set()
         for path in sorted(path for path in tracked if not _identities(path) & mine):
             yield found("twin-tracked", str(path), **words, untrack=self.git.command_to_untrack(path))

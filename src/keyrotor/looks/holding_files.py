@@ -1,4 +1,5 @@
-"""The files that hold the value in clear: who else can read them, and whether git takes them along.
+"""The files that hold the value in clear: who else can read them, whether git takes them along, and what was left of
+them by a killed writer.
 
 Rules:
 1. A file counts as soon as the value stands in it, be it in a comment, or where its format cannot be read.
@@ -17,6 +18,7 @@ from pathlib import Path
 from keyrotor.boundary import files
 from keyrotor.boundary.git import Git
 from keyrotor.boundary.plaintext import is_telling, unseal
+from keyrotor.core import clients
 from keyrotor.core.findings import Finding, found
 from keyrotor.core.model import Holds, Row
 from keyrotor.errors import PlaceError
@@ -32,6 +34,9 @@ class HoldingFiles:
     git: Git
 
     def findings(self, seen: Seen) -> Iterable[Finding]:
+        for row in self.rows:
+            for left in files.leftovers(Path(row.options["path"])):
+                yield found("left-over", row.label, left=left, playbook=seen.book.name)
         folders: dict[str, str] = {}
         there = [(row, *at) for row in self.rows if (at := _file(row, folders))]
         tracked = self.git.tracked(path for _, path, _ in there)
@@ -53,7 +58,7 @@ class HoldingFiles:
     def _tracked(self, row: Row, path: Path, seen: Seen) -> Finding:
         """A client can refer to the variable; the env file is where the variable comes from, and cannot."""
         words = {"key": seen.book.source.key, "playbook": seen.book.name}
-        if row.kind == "client-file":
+        if clients.is_client(row.kind):
             return found("client-tracked", row.label, **words)
         return found("twin-tracked", row.label, **words, untrack=self.git.command_to_untrack(path))
 

@@ -56,6 +56,12 @@ class Command:
             raise PlaceError(f"cannot put the {goal} value: {self.argv[0]} ended well, but the place holds {holds}")
         return "done"
 
+    def prepare(self, goal: Value, pair: Pair) -> None:
+        """Nothing: a put is quick."""
+
+    def after(self, goal: Value, pair: Pair) -> str:
+        return ""
+
     def shows(self) -> list[Secret]:
         return []
 

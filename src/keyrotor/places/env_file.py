@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyrotor.boundary import files, in_place, private, writable
+from keyrotor.boundary import files, private, writable
 from keyrotor.boundary.plaintext import is_same, unseal
 from keyrotor.core.materialised import Compared, Sheet
 from keyrotor.core.model import ALREADY, NEVER, Holds, Value
@@ -33,7 +33,7 @@ class EnvFile:
         if not files.exists(self.path):
             return self._refused_to_render(pair)
         try:
-            leaves = self._leaves(files.look(self.path).data)
+            leaves = self._leaves(files.whole(self.path))
         except PlaceError as error:
             return [str(error)]
         wanted = {key: pair.siblings[key] for key in self.keys if key != self.key and key in pair.siblings}
@@ -49,7 +49,7 @@ class EnvFile:
         if not files.exists(self.path):
             return Holds.NEITHER
         try:
-            texts = [leaf.text for leaf in self._leaves(files.look(self.path).data) if leaf.key == self.key]
+            texts = [leaf.text for leaf in self._leaves(files.whole(self.path)) if leaf.key == self.key]
         except PlaceError:
             return Holds.UNKNOWN
         old = [any(is_same(secret, text) for secret in pair.named(Value.NEW)) for text in texts]
@@ -67,16 +67,22 @@ class EnvFile:
             raise PlaceError(f"cannot write {self.path}: it does not hold {self.key} with the {goal} value after it")
         return "written" if wrote else ALREADY
 
+    def prepare(self, goal: Value, pair: Pair) -> None:
+        """Nothing: a put is quick."""
+
+    def after(self, goal: Value, pair: Pair) -> str:
+        return ""
+
     def shows(self) -> list[Secret]:
         try:
-            return [Secret(leaf.text) for leaf in self._leaves(files.look(self.path).data) if leaf.key == self.key]
+            return [Secret(leaf.text) for leaf in self._leaves(files.whole(self.path)) if leaf.key == self.key]
         except PlaceError:
             return []
 
     def changes(self, pair: Pair) -> list[Change]:
         if not files.exists(self.path):
             return [Change(text=f"made anew, mode 0600, with {', '.join(self._rendered(pair.new, pair))}")]
-        data = files.look(self.path).data
+        data = files.whole(self.path)
         self._spliced(data, pair.named(Value.NEW), pair.new)  # a splice that would be refused is found here
         mine = [leaf for leaf in self._leaves(data) if leaf.key == self.key]
         if not mine:
@@ -92,16 +98,12 @@ class EnvFile:
 
     @property
     def has_leftover(self) -> bool:
-        """Whether a killed writer left something beside it, which may hold values."""
-        return os.path.lexists(files.sibling_of(self.path))
+        """Whether a killed writer left something of it, which may hold values."""
+        return bool(files.leftovers(self.path))
 
     def tidy(self) -> None:
         """Finish or clear away what a killed writer left. Raises PlaceError."""
-        if not self.has_leftover:
-            return
-        if files.exists(self.path):
-            files.update(self.path, lambda data: data)
-        files.clear_leftover(self.path)
+        files.tidy(self.path)
 
     def compared(self, values: Mapping[str, Secret], only: Sequence[str] = ()) -> Compared:
         """How the file stands beside these values, key by key. Writes nothing. Raises PlaceError."""
@@ -144,19 +146,13 @@ class EnvFile:
         if not files.exists(self.path):
             raise PlaceError(f"cannot read {self.path}: no such file")
         seen = files.look(self.path)
-        if self._is_torn(seen.data):
+        if files.is_torn(seen.path, seen.data):
             raise PlaceError(f"cannot read {self.path}: a write of it was not finished")
         try:
             found = dotenv.values(seen.data)
         except (ValueError, PlaceError) as error:
             raise PlaceError(f"cannot read {self.path}: {error}") from None
         return {name: Secret(value) for name, value in found.items()}
-
-    def _is_torn(self, data: bytes) -> bool:
-        """Whether a writer in place was killed, or is at it."""
-        sibling = files.sibling_of(self.path)
-        intent = in_place.parsed(files.look(sibling).data) if files.exists(sibling) else None
-        return intent is not None and data not in intent and in_place.is_torn(data, *intent)
 
     def _names(self, values: Mapping[str, Secret], only: Sequence[str]) -> list[str]:
         return [name for name in (self.keys or values) if not only or name in only]

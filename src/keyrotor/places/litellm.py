@@ -72,6 +72,12 @@ class Litellm:
     def put(self, goal: Value, pair: Pair) -> str:
         return self._retire(goal, pair) if self.act is Act.RETIRE else self._admit(goal, pair)
 
+    def prepare(self, goal: Value, pair: Pair) -> None:
+        """Nothing: a put is quick."""
+
+    def after(self, goal: Value, pair: Pair) -> str:
+        return ""
+
     def shows(self) -> list[Secret]:
         return []
 

@@ -84,6 +84,12 @@ class SystemdUnit:
             )
         return f"restarted (pid {after.pid})"
 
+    def prepare(self, goal: Value, pair: Pair) -> None:
+        """Nothing: a put is quick."""
+
+    def after(self, goal: Value, pair: Pair) -> str:
+        return ""
+
     def shows(self) -> list[Secret]:
         try:
             found = proc.variable(self.systemd.seen(self.name).pid, self.variable)

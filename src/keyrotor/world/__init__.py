@@ -12,6 +12,7 @@ from keyrotor.boundary import files, generate, keychain, plaintext, private, wri
 from keyrotor.boundary.signals import Signals
 from keyrotor.boundary.systemd import timer_names
 from keyrotor.core.checkup import Check, Examined, Line
+from keyrotor.core.discovered import Hunted
 from keyrotor.core.founding import Asked, Survey
 from keyrotor.core.model import Playbook, Row, Source, Value
 from keyrotor.core.serving import Wish
@@ -96,6 +97,11 @@ class RealWorld(Parts):
 
     def prepared(self, folder: Path, values: Iterable[Value]) -> Mapping[Value, bytes]:
         return {value: files.look(folder / KEPT[value]).data for value in values}
+
+    def tidy(self, rows: Sequence[Row]) -> None:
+        for path in (row.options.get("path") for row in rows):
+            if path:
+                files.tidy(Path(path))
 
     def decoy(self) -> Secret:
         return Secret(generate.bogus_key())
@@ -185,6 +191,23 @@ class RealWorld(Parts):
         from keyrotor.world import serving
 
         return serving.service(self, book, unit, door, env_files, wish)
+
+    def hunt(
+        self,
+        book: Playbook,
+        rows: Sequence[Row],
+        values: Mapping[str, Secret] | None,
+        former: Callable[[Secret], str] | None,
+        roots: Sequence[Path],
+    ) -> Hunted:
+        from keyrotor.world import discovering
+
+        return discovering.hunt(self, book, rows, values, former, roots)
+
+    def edit(self, file: Path, edited: Callable[[bytes], bytes]) -> None:
+        if refusals := writable.refusals(file):
+            raise RefusedError(refusals[0])
+        files.update(file, edited)
 
     def variables(self) -> Mapping[str, str]:
         from keyrotor.looks import environment

@@ -13,14 +13,14 @@ from functools import cache, partial
 from pathlib import Path
 
 from keyrotor import playbook, preflight
-from keyrotor.boundary import generate, proc
+from keyrotor.boundary import files, generate, proc
 from keyrotor.boundary.sops import Sops
 from keyrotor.boundary.systemd import timer_names
-from keyrotor.core import plan
+from keyrotor.core import clients, plan
 from keyrotor.core.checkup import Check, Examined, Line, State
 from keyrotor.core.model import Act, Playbook, Row, Source, Value
 from keyrotor.errors import PlaceError, PlaybookError
-from keyrotor.looks import encrypted_file, holders, holding_files, host, record, value
+from keyrotor.looks import client_files, encrypted_file, holders, holding_files, host, record, value
 from keyrotor.looks.gateway import Gateway
 from keyrotor.looks.unit import UnitFile
 from keyrotor.ports import Look, Place, Wanted
@@ -30,6 +30,7 @@ from keyrotor.world.parts import Parts, env_files
 _STANDS: Mapping[Act, str] = {
     Act.FILE: "holds the present value, and can be written",
     Act.COMMAND: "can be run",
+    Act.STORE: "can be asked",
     Act.RESTART: "can be restarted",
     Act.ADMIT: "accepts the present value, and no other",
 }
@@ -38,7 +39,7 @@ _STANDS: Mapping[Act, str] = {
 def looks(parts: Parts, book: Playbook, rows: Sequence[Row], places: Mapping[str, Place]) -> Sequence[Look]:
     """Everything that an audit of this playbook looks at; a door is asked by its own look."""
     source, git = book.source, parts.repository(Path(book.source.file))
-    on_disk = [row for row in rows if row.kind in ("env-file", "client-file")]
+    on_disk = [row for row in rows if row.kind == "env-file" or clients.is_client(row.kind)]
     units = [row for row in rows if row.act is Act.RESTART]
     scope = units[0].options["scope"] if units else "user"
     return [
@@ -47,6 +48,7 @@ def looks(parts: Parts, book: Playbook, rows: Sequence[Row], places: Mapping[str
         encrypted_file.EncryptedFile(Path(source.file), Path(source.project), git, partial(_in_use, parts, source)),
         holders.Holders([row for row in rows if not row.act.is_proof and row.kind != "sops-file"], places),
         holding_files.HoldingFiles(on_disk, places, git),
+        client_files.ClientFiles(on_disk, places, git),
         *(_unit_file(parts, row, on_disk, source) for row in units),
         *(_gateway(parts, row, rows, source) for row in rows if row.act is Act.ADMIT),
         host.Host(scope, parts.manager(scope)),
@@ -76,6 +78,7 @@ def checks(
     from keyrotor.looks.opening import Opening
     from keyrotor.looks.programs import Bus, Programs
 
+    rows = [row for row in rows if not row.options.get("implied") or files.exists(Path(row.options["path"]))]
     source = book.source if book else None
     opened = cache(read)  # the identity line decrypts, and the places are looked at with what it read
     file = Path(source.file) if source else None
@@ -116,18 +119,23 @@ def _standing(
         if unit and unit.act is Act.RESTART:
             needs += [f"systemd --{unit.options['scope']}", "unit"]
         look = partial(_stands, book, row, built)
-        yield Check(f"place {row.place}", look, f"keyrotor plan {shlex.quote(book.name)}", tuple(needs))
+        yield Check(f"place {_named(row)}", look, f"keyrotor plan {shlex.quote(book.name)}", tuple(needs))
+
+
+def _named(row: Row) -> str:
+    """The place, or which of its client's files it is."""
+    return row.id if row.options.get("implied") else row.place
 
 
 def _stands(book: Playbook, row: Row, built: Callable[[], tuple[Mapping[str, Place], Pair]]) -> Line | str:
     """What preflight says of the place. Raises PlaceError with every reason why it forbids a rotation."""
     if proc.lock_holder(Path(book.source.file).parent):
-        return Line(f"place {row.place}", State.UNKNOWN, f"{row.label}: another run may be changing it now")
+        return Line(f"place {_named(row)}", State.UNKNOWN, f"{row.label}: another run may be changing it now")
     places, pair = built()
-    why, reasons = preflight.judged(row, places[row.id], pair, book.source.key)
-    if reasons:
-        raise PlaceError("; ".join(reasons), hint=preflight.mend(reasons, book))
-    return f"{row.label} is left out: {why}" if why else f"{row.label} {_STANDS[row.act]}"
+    said = preflight.judged(row, places[row.id], pair, book)
+    if said.reasons:
+        raise PlaceError("; ".join(said.reasons), hint=preflight.mend(said.reasons, book))
+    return f"{row.label} is left out: {said.why}" if said.why else f"{row.label} {_STANDS[row.act]}"
 
 
 def health(
@@ -170,5 +178,5 @@ def _unit_file(parts: Parts, row: Row, on_disk: Sequence[Row], source: Source) -
 def _gateway(parts: Parts, row: Row, rows: Sequence[Row], source: Source) -> Look:
     door = parts.door(row, rows, source)
     name, systemd = (door.behind.name, door.behind.systemd) if door.behind else ("", None)
-    clients = {each.id: each.label for each in rows if each.kind == "client-file"}
-    return Gateway(door.url, door.variable, door.config, name, systemd, clients, parts.http)
+    behind = {each.id: each.label for each in rows if clients.is_client(each.kind)}
+    return Gateway(door.url, door.variable, door.config, name, systemd, behind, parts.http)

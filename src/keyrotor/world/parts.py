@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from keyrotor.boundary import keychain
+from keyrotor.boundary import keychain, leftover
 from keyrotor.boundary.git import Git
 from keyrotor.boundary.http import Http
 from keyrotor.boundary.process import Processes
 from keyrotor.boundary.signals import Signals
 from keyrotor.boundary.sops import Sops
 from keyrotor.boundary.systemd import Systemd
-from keyrotor.core import plan
+from keyrotor.core import clients, plan
 from keyrotor.core.model import Act, Playbook, Row, Source, Value
-from keyrotor.errors import UsageError
-from keyrotor.places.client_file import ClientFile, format_of
 from keyrotor.places.command import Command
 from keyrotor.places.env_file import EnvFile
 from keyrotor.places.litellm import Behind, Litellm
 from keyrotor.places.sops_file import Encrypted, SopsFile
 from keyrotor.places.systemd_unit import SystemdUnit
 from keyrotor.ports import Place
+from keyrotor.shelf import state_folder
 
 
 class Parts:
@@ -32,6 +30,7 @@ class Parts:
         self.env = env
         self.folder = folder
         self.state = state_folder(env)
+        leftover.aside = self.state / "aside"
         self.stop = stop
         self.meanwhile: list[Callable[[], None]] = []
         self.processes = Processes(self._rest)
@@ -52,7 +51,17 @@ class Parts:
         self, rows: Sequence[Row], source: Source, prepared: Mapping[Value, bytes], folder: Path
     ) -> Mapping[str, Place]:
         """A place for each row. Raises PlaybookError for one that cannot be built."""
-        return {row.id: self._place(row, rows, source, prepared, folder) for row in rows}
+        return {
+            row.id: self._store(row, rows)
+            if row.kind in plan.STORES
+            else self._place(row, rows, source, prepared, folder)
+            for row in rows
+        }
+
+    def _store(self, row: Row, rows: Sequence[Row]) -> Place:
+        from keyrotor.world import storing  # only a playbook with such a place pays for it
+
+        return storing.place(self, row, rows)
 
     def _place(
         self, row: Row, rows: Sequence[Row], source: Source, prepared: Mapping[Value, bytes], folder: Path
@@ -66,16 +75,20 @@ class Parts:
             case "systemd-unit":
                 variable = option["variable"] or source.key
                 manager, may_be_down = self.manager(option["scope"]), option.get("may_be_down", False)
-                rest, files = self.stop.rest, env_files(rows)
-                return SystemdUnit(option["unit"], variable, row.within, manager, rest, may_be_down, files)
+                rest, beside = self.stop.rest, env_files(rows)
+                return SystemdUnit(option["unit"], variable, row.within, manager, rest, may_be_down, beside)
             case "litellm":
                 return self.door(row, rows, source)
-            case "client-file":
-                path = Path(option["path"])
-                return ClientFile(path, source.key, format_of(path, option["format"]))
+            case kind if clients.is_client(kind) or kind in plan.BY_HAND:
+                return self._client(row, rows, source)
             case _:
                 project = Path(source.project)
                 return Command(row.id, option["put"], option["holds"], row.within, self.processes, self.env, project)
+
+    def _client(self, row: Row, rows: Sequence[Row], source: Source) -> Place:
+        from keyrotor.world import serving_clients  # 10 ms, which `status` need not pay
+
+        return serving_clients.place(self, row, rows, source)
 
     def env_files(self, book: Playbook) -> list[EnvFile]:
         found = [place.options for place in book.places if place.kind == "env-file"]
@@ -104,16 +117,3 @@ class Parts:
 
 def env_files(rows: Sequence[Row]) -> list[Path]:
     return [Path(row.options["path"]) for row in rows if row.kind == "env-file"]
-
-
-def state_folder(env: Mapping[str, str]) -> Path:
-    """Where the record lives. Raises UsageError where nothing tells."""
-    if stated := env.get("KEYROTOR_STATE_DIR"):
-        return Path(os.path.abspath(stated))
-    stated = env.get("XDG_STATE_HOME", "")
-    if os.path.isabs(stated):  # a relative one is to be ignored, says its specification
-        return Path(stated) / "keyrotor"
-    home = Path(env.get("HOME") or os.path.expanduser("~"))
-    if not home.is_absolute():
-        raise UsageError("cannot tell where the record is: there is no HOME", hint="export HOME=…")
-    return home / ".local" / "state" / "keyrotor"
