@@ -23,9 +23,10 @@ def last_word(report: Report) -> list[str]:
 def _rotated(report: Report) -> list[str]:
     away = f", gateway away {report.outage:.1f} s" if report.outage is not None else ""
     old, new = (report.fingerprints.get(value, "") for value in ("old", "new"))
+    left = ", but for what is left to do below" if report.todo else ""
     lines = [
         f"rotated {report.playbook} in {report.seconds:.1f} s{away}",
-        f"now: every place{_besides(report)} holds the new key ({new}); the old one ({old}) is refused",
+        f"now: every place holds the new key ({new}){left}; the old one ({old}) is refused",
     ]
     return lines + ([report.public.rstrip()] if report.public else [])
 
