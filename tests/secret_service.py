@@ -17,7 +17,7 @@ _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuratio
 <busconfig><type>session</type><listen>unix:path={bus}</listen><policy context="default">
 <allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"""
 _READY = """import sys, time, secretstorage
-for _ in range(250):
+for _ in range(1500):
     try:
         with secretstorage.dbus_init() as bus:
             if secretstorage.check_service_availability(bus):
