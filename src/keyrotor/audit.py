@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 
-from keyrotor import playbook, shelf
+from keyrotor import drift, playbook, shelf
 from keyrotor.core import due, plan, stores
 from keyrotor.core.audited import HELD, Audited, Held
 from keyrotor.core.findings import Finding, found, ordered
@@ -137,11 +137,7 @@ def _seen(book: Playbook, known: _Known, pair: Pair | None, holds: Mapping[str, 
     # owed they may have either of its values.
     is_moving = present in line.formers or bool(known.recorded.owed(book.source))
     formers = line.formers if is_moving else line.superseded(present)
-
-    def former(secret: Secret) -> str:
-        mark = known.fingerprint(secret) if formers else ""
-        return mark if mark in formers else ""
-
+    former = drift.among(formers, known.fingerprint)
     return Seen(book, known.now, pair, former, known.recorded, line, present, holds)
 
 

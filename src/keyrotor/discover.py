@@ -16,7 +16,6 @@ from typing import Protocol
 from keyrotor import drift, playbook, preflight, shelf
 from keyrotor.core import plan
 from keyrotor.core.discovered import Entry, Holder, Hunted, appended, entries, entry_of, todo_of
-from keyrotor.core.lineage import Lineage
 from keyrotor.core.model import Playbook, Row, Value
 from keyrotor.errors import Exit, JournalError, PlaceError, PlaybookError, RefusedError, UsageError
 from keyrotor.ports import World
@@ -160,17 +159,9 @@ def _former(
     doubt = _PARTIAL if known.is_partial else ""
     if prints is None:
         return None, doubt
-    return _told(prints[1], known, (values or {}).get(book.source.key)), doubt
-
-
-def _told(fingerprint: Callable[[Secret], str], known: Lineage, present: Secret | None) -> Callable[[Secret], str]:
-    formers = known.superseded(fingerprint(present)) if present is not None else known.formers
-
-    def former(secret: Secret) -> str:
-        mark = fingerprint(secret)
-        return mark if mark in formers else ""
-
-    return former
+    _, fingerprint = prints
+    present = (values or {}).get(book.source.key)
+    return drift.among(known.formers if present is None else known.superseded(fingerprint(present)), fingerprint), doubt
 
 
 def _refusals(world: World, old: Playbook, values: Mapping[str, Secret]) -> Iterator[str]:

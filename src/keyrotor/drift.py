@@ -9,7 +9,7 @@ is every unknown value in a client's file, for elsewhere it may be somebody else
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,10 +140,14 @@ def former_by(world: World, known: Lineage, present: Secret) -> Callable[[Secret
     if prints is None:
         return lambda _: ""
     _, fingerprint = prints
-    formers = known.superseded(fingerprint(present))
+    return among(known.superseded(fingerprint(present)), fingerprint)
+
+
+def among(formers: Collection[str], fingerprint: Callable[[Secret], str]) -> Callable[[Secret], str]:
+    """What tells the fingerprint of a value that is one of these; "" for any other. Without any none is made."""
 
     def former(secret: Secret) -> str:
-        mark = fingerprint(secret)
+        mark = fingerprint(secret) if formers else ""
         return mark if mark in formers else ""
 
     return former

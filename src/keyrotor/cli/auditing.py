@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keyrotor.cli.shell import json_option, print_json, real_world
+from keyrotor.cli.shell import json_option, real_world, tell
 from keyrotor.errors import Exit, PlaceError, UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def audit(playbook: tuple[str, ...], fail_on: str, prometheus: Path | None, as_j
 
     gc.disable()  # it ends soon: collecting on the way costs a tenth of the whole, most of it while modules are read
     from keyrotor import audit as auditing
-    from keyrotor import console, screen, verdicts
+    from keyrotor import screen, verdicts
 
     world = real_world(as_json, True)
     audited = auditing.audit(world, playbook)
@@ -78,13 +78,7 @@ def audit(playbook: tuple[str, ...], fail_on: str, prometheus: Path | None, as_j
     if failed:
         screen.Plain(sys.stderr).say(f"keyrotor: {failed}")
         code = Exit.FAILED
-    if as_json:
-        print_json(verdicts.as_json(audited, code))
-    else:
-        out = screen.Plain(sys.stdout)
-        for line in verdicts.lines_of(audited, _paint):
-            out.say(line)
-    console.hang_up()
+    tell(verdicts.as_json(audited, code) if as_json else verdicts.lines_of(audited, _paint))
     sys.exit(code)
 
 

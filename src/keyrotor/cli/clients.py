@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from keyrotor.cli.shell import json_option, playbook_argument, print_json, real_world
+from keyrotor.cli.shell import json_option, playbook_argument, real_world, tell
 
 
 @click.group()
@@ -24,21 +24,15 @@ def discover(playbook: str | None, root: tuple[str, ...], write: bool, as_json: 
 
     Looks where the known clients keep their settings, and below every --root.
     """
-    from keyrotor import console, screen
     from keyrotor import discover as discovering
+    from keyrotor import screen
 
     world = real_world(as_json, True)
     found = discovering.discover(world, playbook, root, write=write)
     err = screen.Plain(sys.stderr)
     for doubt in found.doubts:
         err.say(f"keyrotor: {doubt}")
-    if as_json:
-        print_json(found.as_json())
-    else:
-        out = screen.Plain(sys.stdout)
-        for line in found.lines():
-            out.say(line)
-        if found.exit:
-            err.say(f"hint: keyrotor clients discover {found.typed}{discovering.roots_as_typed(root)} --write")
-    console.hang_up()
+    tell(found.as_json() if as_json else found.lines())
+    if found.exit and not as_json:
+        err.say(f"hint: keyrotor clients discover {found.typed}{discovering.roots_as_typed(root)} --write")
     sys.exit(found.exit)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from keyrotor.cli.shell import json_option, playbook_argument, print_json, real_world
+from keyrotor.cli.shell import json_option, playbook_argument, real_world, tell
 from keyrotor.errors import UsageError
 
 
@@ -30,7 +30,7 @@ def healthcheck(
     as_json: bool,
 ) -> None:
     """Ask the gateway without a key, with a bogus one and with the present one. Writes nothing."""
-    from keyrotor import checklist, console, screen
+    from keyrotor import checklist, console
     from keyrotor import healthcheck as asking
     from keyrotor.core import checkup
     from keyrotor.core.due import seconds
@@ -56,13 +56,7 @@ def healthcheck(
     )
     progress = _progress() if console.is_terminal(sys.stderr) and not as_json else _silent
     book, lines = asking.healthcheck(world, playbook, wanted, progress)
-    if as_json:
-        print_json(checkup.as_json(lines, playbook=book.name))
-    else:
-        out = screen.Plain(sys.stdout)
-        for text in checklist.lines_of(lines, "all is well"):
-            out.say(text)
-    console.hang_up()
+    tell(checkup.as_json(lines, playbook=book.name) if as_json else checklist.lines_of(lines, "all is well"))
     sys.exit(checkup.exit_of(lines))
 
 

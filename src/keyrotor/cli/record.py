@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
-
 import click
 
-from keyrotor.cli.shell import json_option, print_json, real_world
-
-if TYPE_CHECKING:
-    from keyrotor.chronicle import Told
+from keyrotor.cli.shell import json_option, real_world, tell
 
 
 @click.command()
@@ -20,7 +14,8 @@ def status(as_json: bool) -> None:
     from keyrotor import chronicle, runs
 
     world = real_world(as_json, True)
-    _tell(chronicle.status(runs.accounts(world), world.now()), as_json)
+    found = chronicle.status(runs.accounts(world), world.now())
+    tell(found.as_json() if as_json else found.lines())
 
 
 @click.command()
@@ -31,7 +26,8 @@ def done(task: tuple[str, ...], as_json: bool) -> None:
     from keyrotor import chronicle, runs
 
     world = real_world(as_json, True)
-    _tell(chronicle.done([runs.done(world, name) for name in task]), as_json)
+    found = chronicle.done([runs.done(world, name) for name in task])
+    tell(found.as_json() if as_json else found.lines())
 
 
 @click.command()
@@ -47,17 +43,4 @@ def log(run: str | None, verify: bool, as_json: bool) -> None:
         runs.verify(world)
     found = chronicle.log(runs.accounts(world), run)
     whole = ("the record is whole: every entry follows from the one before it",) if verify else ()
-    _tell(chronicle.Told((*found.text, *whole), {**found.data, "verified": verify}), as_json)
-
-
-def _tell(found: Told, as_json: bool) -> None:
-    """On stdout, as it was asked for; a reader that has left is no fault of ours."""
-    from keyrotor import console, screen
-
-    if as_json:
-        print_json(found.as_json())
-    else:
-        out = screen.Plain(sys.stdout)
-        for line in found.lines():
-            out.say(line)
-    console.hang_up()
+    tell({**found.as_json(), "verified": verify} if as_json else (*found.lines(), *whole))

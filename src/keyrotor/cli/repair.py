@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 import click
@@ -12,8 +11,8 @@ from keyrotor.cli.shell import (
     is_interactive,
     json_option,
     playbook_argument,
-    print_json,
     real_world,
+    tell,
     want_consent,
     yes_option,
 )
@@ -42,19 +41,13 @@ def repair(
         want_consent(is_interactive(), _again(playbook, typed))
 
     from keyrotor import repair as repairing
-    from keyrotor import screen
 
     wish = repairing.Wish(accept_former, reason, heal)
     world = real_world(as_json, yes or dry_run)
     if not dry_run:
         end(repairing.repair(world, playbook, wish), as_json)
     found = repairing.look(world, playbook, wish)
-    if as_json:
-        print_json(found.as_json())
-        return
-    out = screen.Plain(sys.stdout)
-    for line in (*found.lines(), "Nothing was changed."):
-        out.say(line)
+    tell(found.as_json() if as_json else (*found.lines(), "Nothing was changed."))
 
 
 def _again(playbook: str | None, typed: Mapping[str, str | bool]) -> str:

@@ -11,8 +11,8 @@ from keyrotor.cli.shell import (
     is_interactive,
     json_option,
     playbook_argument,
-    print_json,
     real_world,
+    tell,
     want_consent,
     yes_option,
 )
@@ -94,31 +94,19 @@ def remove(playbook: str | None, system: bool, dry_run: bool, yes: bool, as_json
 @json_option
 def show(playbook: str | None, system: bool, as_json: bool) -> None:
     """Say how the unit and the socket of PLAYBOOK's gateway stand. Touches nothing."""
-    from keyrotor import checklist, console, screen
+    from keyrotor import checklist
     from keyrotor import service as serving
     from keyrotor.core import checkup
     from keyrotor.core.serving import Wish
 
     world = real_world(as_json, True)
     book, unit, lines = serving.status(world, playbook, Wish(is_system=system))
-    if as_json:
-        print_json(checkup.as_json(lines, playbook=book.name, unit=unit.label, scope=unit.options["scope"]))
-    else:
-        out = screen.Plain(sys.stdout)
-        for text in checklist.lines_of(lines, "all is well"):
-            out.say(text)
-    console.hang_up()
+    of = {"playbook": book.name, "unit": unit.label, "scope": unit.options["scope"]}
+    tell(checkup.as_json(lines, **of) if as_json else checklist.lines_of(lines, "all is well"))
     sys.exit(checkup.exit_of(lines))
 
 
 def _end(intent: Intent | None, told: Told, *, as_json: bool) -> None:
-    from keyrotor import console, screen
-
-    if as_json:
-        print_json(told.as_json())
-    else:
-        out = screen.Plain(sys.stdout)
-        for line in (*(intent.lines if intent and not intent.is_none else ()), *told.lines()):
-            out.say(line)
-    console.hang_up()
+    before = intent.lines if intent and not intent.is_none else ()
+    tell(told.as_json() if as_json else (*before, *told.lines()))
     sys.exit(told.exit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -96,6 +97,19 @@ def end(report: Report, as_json: bool) -> None:
             out.say(line)
     console.hang_up()
     sys.exit(report.exit)
+
+
+def tell(said: Mapping[str, Any] | Iterable[str]) -> None:
+    """The whole answer on stdout, one object or lines; a reader that has left is no fault of ours."""
+    from keyrotor import console, screen
+
+    if isinstance(said, Mapping):
+        print_json(said)
+    else:
+        out = screen.Plain(sys.stdout)
+        for line in said:
+            out.say(line)
+    console.hang_up()
 
 
 def print_json(found: object) -> None:
