@@ -2,7 +2,7 @@
 # make test          all tests, on real sops, `systemd --user`, LiteLLM and droid where the machine can run them; ARGS
 #                    goes to pytest, WORKERS=0 runs them one after the other
 # make lint          ruff and mypy
-# make bench         keyrotor beside a plain shell script, in one run
+# make bench         keyrotor beside a plain shell script, sed, ripgrep and git, in one run
 # make requirements  pin the dependencies again
 PYTHON  ?= python3
 GATEWAY ?= embedded
@@ -27,6 +27,7 @@ bench: .venv/ready .venv-litellm/ready
 	KEYROTOR_LITELLM=$(PROXY) .venv/bin/python tests/bench.py $(ARGS)
 	KEYROTOR_LITELLM=$(PROXY) .venv/bin/python tests/bench/held_port.py
 	.venv/bin/python tests/bench/clients.py
+	.venv/bin/python tests/bench/sweep.py
 
 .venv/ready: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from typing import Any
@@ -20,6 +21,9 @@ settings.load_profile("keyrotor")
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+# The keys of a record go to a file of the test's, never into the keyring of whoever runs the tests.
+os.environ.setdefault("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
 
 # Run by one worker, in their order. The first start the real LiteLLM, which needs a core for seconds: one at a time;
 # and some share what their module has started. The others share their readers.

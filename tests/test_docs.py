@@ -22,7 +22,9 @@ import msgspec
 import pytest
 
 from keyrotor import (
+    addressees,
     bootstrap,
+    chain,
     chronicle,
     cli,
     console,
@@ -32,16 +34,20 @@ from keyrotor import (
     outlook,
     playbook,
     service,
+    sweep,
     tables,
+    telling,
+    timer,
     verdicts,
 )
 from keyrotor.boundary.generate import Recipe
-from keyrotor.cli import doctor
-from keyrotor.core import checkup, discovered, founding, machine, model, report
+from keyrotor.cli import doctor, notify
+from keyrotor.core import addressee, checkup, discovered, due, founding, incident, machine, model, notice, report
 from keyrotor.core.due import seconds
 from keyrotor.core.machine import EVENTS, TRANSITIONS, Phase
 from keyrotor.core.materialised import Compared
 from keyrotor.errors import Exit
+from keyrotor.notifiers import command as notifying_command
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -155,6 +161,7 @@ SHARED = {tables.Client: "### The clients that are known", tables.Opaque: "### C
         ("### `generate`", [(field.name, as_written(field.default)) for field in dataclasses.fields(Recipe)]),
         ("### Every place", list(fields(tables.Place))),
         *((SHARED.get(struct, f"### `{kind}`"), list(fields(struct))) for kind, struct in tables.PLACES.items()),
+        ("### Every notify", list(fields(addressees.Notify))),
     ],
 )
 def test_every_playbook_key_is_in_the_reference(heading: str, keys: list[tuple[str, str]]) -> None:
@@ -165,6 +172,26 @@ def test_every_playbook_key_is_in_the_reference(heading: str, keys: list[tuple[s
         row = found.get(key) or common.get(key)
         assert row is not None, f"{heading}: {key}"
         assert default in row, f"{heading}: the default of {key} is {default}"
+
+
+@pytest.mark.parametrize(("kind", "struct"), addressees.KINDS.items())
+def test_every_way_to_tell_people_is_in_the_reference(kind: str, struct: type[msgspec.Struct]) -> None:
+    """By its keys in playbook.md, and by a section of its own in notify.md; with all that it may be told of."""
+    text = page("reference/playbook.md")
+    found, common = rows(section(text, f"### Notify: `{kind}`")), rows(section(text, "### Every notify"))
+    assert [key for key, default in fields(struct) if default not in (found.get(key) or common.get(key) or "")] == []
+    assert in_code(f'"{kind}"', common["kind"])
+    assert [word for word in addressee.CHOICES if not in_code(f'"{word}"', common["on"])] == []
+    assert [word for word in addressee.CHOICES if word not in rows(page("reference/notify.md"))] == []
+    assert section(page("reference/notify.md"), f"### `{kind}`")
+
+
+def test_every_key_of_a_notice_is_in_the_reference() -> None:
+    """And every variable that a command is told."""
+    text = page("reference/notify.md")
+    said = notice.of_test(notice.Scene("", "", ""))
+    assert list(rows(section(text, "## The JSON"))) == list(said.as_json())
+    assert [name for name in notifying_command._told(said) if not in_code(name, section(text, "### `command`"))] == []
 
 
 def test_every_kind_of_place_is_in_the_reference() -> None:
@@ -184,10 +211,11 @@ def test_every_allowed_word_of_a_playbook_is_in_the_reference() -> None:
         assert [word for word in words if not in_code(f'"{word}"', row)] == []
 
 
-def test_every_event_and_its_fields_are_in_the_journal_page() -> None:
-    """journal.md has a row for each event, with the event's fields in their order."""
-    found = rows(section(page("reference/journal.md"), "## Events"))
-    for name, event in EVENTS.items():
+@pytest.mark.parametrize(("heading", "events"), [("## Events", EVENTS), ("## Incidents", incident.EVENTS)])
+def test_every_event_and_its_fields_are_in_the_journal_page(heading: str, events: Mapping[str, type]) -> None:
+    """journal.md has a row for each event of a run and of an incident, with the event's fields in their order."""
+    found = rows(section(page("reference/journal.md"), heading))
+    for name, event in events.items():
         assert name in found, name
         told = re.findall(r"`(.*?)`", first_cell(found[name]))
         assert told == [field.name for field in dataclasses.fields(event)], name
@@ -206,7 +234,7 @@ def test_every_table_and_column_of_the_journal_is_in_its_page() -> None:
     """journal.md shows the schema as the program makes it."""
     database = sqlite3.connect(":memory:")
     try:
-        database.executescript(";".join(journal._TABLES))
+        database.executescript(";".join(chain.TABLES))
         names = [row[0] for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         made = [(name, row[1]) for name in names for row in database.execute(f"PRAGMA table_info({name})")]
     finally:
@@ -255,9 +283,15 @@ def test_every_outcome_is_in_the_tables() -> None:
         ("## `env`", Compared.as_json),
         ("## `service install`, `service remove`", service.Told.as_json),
         ("## `service status`", checkup.as_json),
+        ("## `timer install`, `timer remove`", timer.Told.as_json),
+        ("## `timer status`", checkup.as_json),
+        ("## `due`", due.Asked.as_json),
         ("## `clients discover`", discover.Discovered.as_json),
+        ("## `sweep`", sweep.Sweep.as_json),
         ("## `clients discover`", discovered.Holder.as_json),
         ("## `bootstrap`", bootstrap.Founded.as_json),
+        ("## `notify`", notify._as_json),
+        ("## `notify`", telling.Told.as_json),
         ("## `bootstrap`", founding.Thing.as_json),
     ],
 )

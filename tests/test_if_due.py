@@ -29,7 +29,8 @@ key  = "KEY"
 [[place]]
 kind = "sops-file"
 """
-DUE, NOT_DUE = 3, 0
+DUE, NOT_DUE, OWED = 3, 0, 22
+WORDS = {DUE: (0, "due"), NOT_DUE: (1, "not due"), OWED: (0, "owed")}
 
 
 @pytest.fixture
@@ -74,11 +75,15 @@ def record(project: Path, run: str, at: datetime, outcome: Outcome | None, purpo
             journal.append(run, event, at)
 
 
-def asked(project: Path, every: str, now: datetime) -> int:
-    """How `rotate --if-due` ends at this moment."""
-    (project / "playbooks" / "key.toml").write_text(PLAYBOOK.format(every=every))
+def asked(project: Path, every: str, now: datetime, window: str = "") -> int:
+    """How `rotate --if-due` ends at this moment; `due` says the same before."""
+    hours = f'window = "{window}"\n' if window else ""
+    (project / "playbooks" / "key.toml").write_text(hours + PLAYBOOK.format(every=every))
     with freeze_time(now):
-        return CliRunner().invoke(main, ["rotate", "--if-due", "--yes"]).exit_code
+        due = CliRunner().invoke(main, ["due"])
+        ended = CliRunner().invoke(main, ["rotate", "--if-due", "--yes"]).exit_code
+    assert (due.exit_code, due.stdout.partition(":")[0]) == WORDS[ended], due.output
+    return ended
 
 
 VIENNA, AUCKLAND, LOS_ANGELES = "Europe/Vienna", "Pacific/Auckland", "America/Los_Angeles"
@@ -138,7 +143,7 @@ def test_a_rotation_that_failed_stays_due(project: Path, outcome: Outcome) -> No
 def test_a_rotation_that_is_not_finished_is_owed(project: Path) -> None:
     """Neither due nor not: it must be finished first."""
     record(project, "a", utc("2024-02-10T00:00:00"), None)
-    assert asked(project, "month", utc("2024-02-10T00:00:01")) == 22
+    assert asked(project, "month", utc("2024-02-10T00:00:01")) == OWED
 
 
 def test_a_repair_does_not_make_a_key_younger(project: Path) -> None:
@@ -170,3 +175,60 @@ def test_after_a_wrong_clock_the_next_rotation_counts(project: Path) -> None:
     record(project, "b", utc("2024-02-10T00:00:00"), Outcome.ROTATED)
     assert asked(project, "month", utc("2024-02-11T00:00:00")) == NOT_DUE
     assert asked(project, "month", utc("2024-03-01T00:00:00")) == DUE
+
+
+@pytest.mark.parametrize(
+    ("zone_name", "window", "now", "ends"),
+    [
+        (VIENNA, "02:00-05:00", "2024-02-10T00:59:59", NOT_DUE),  # 1:59 there
+        (VIENNA, "02:00-05:00", "2024-02-10T01:00:00", DUE),
+        (VIENNA, "02:00-05:00", "2024-02-10T03:59:59", DUE),
+        (VIENNA, "02:00-05:00", "2024-02-10T04:00:00", NOT_DUE),
+        (VIENNA, "Mon..Fri 02:00-05:00", "2024-02-10T03:00:00", NOT_DUE),  # a Saturday
+        (AUCKLAND, "Sun 00:00-01:00", "2024-02-10T11:30:00", DUE),  # Sunday there, Saturday in UTC
+        (VIENNA, "Fri 22:00-04:00", "2024-02-10T02:59:59", DUE),  # since Friday
+        (VIENNA, "Sat 22:00-04:00", "2024-02-10T02:59:59", NOT_DUE),
+        # the hour that is left out, and the one that comes twice
+        (VIENNA, "02:00-03:00", "2024-03-31T00:59:59", NOT_DUE),
+        (VIENNA, "02:00-03:00", "2024-03-31T01:00:00", NOT_DUE),  # three o'clock already
+        (VIENNA, "02:00-03:00", "2024-10-27T00:30:00", DUE),
+        (VIENNA, "02:00-03:00", "2024-10-27T01:30:00", DUE),  # half past two once more
+        (VIENNA, "02:00-03:00", "2024-10-27T02:00:00", NOT_DUE),
+    ],
+)
+def test_a_due_key_waits_for_its_window(
+    project: Path, zone: Callable[[str], None], zone_name: str, window: str, now: str, ends: int
+) -> None:
+    """By the clock on the wall, whatever it does that night."""
+    zone(zone_name)
+    record(project, "a", utc("2024-01-10T00:00:00"), Outcome.ROTATED)
+    assert asked(project, "month", utc(now), window) == ends
+
+
+def test_a_window_lets_nobody_rotate_who_is_not_due(project: Path) -> None:
+    """Open is not due; and what is due rotates by hand at any hour."""
+    record(project, "a", utc("2024-02-10T00:00:00"), Outcome.ROTATED)
+    assert asked(project, "month", utc("2024-02-11T03:00:00"), "02:00-05:00") == NOT_DUE
+    with freeze_time(utc("2024-02-11T12:00:00")):
+        assert CliRunner().invoke(main, ["rotate", "--yes"]).exit_code == DUE
+
+
+def test_what_cannot_be_told_is_no_no(project: Path) -> None:
+    """A broken playbook, no playbook, a record that is none: 0 with --or-unknown, and not 1 alone without."""
+    with freeze_time(utc("2024-02-11T12:00:00")):
+        for arguments in (["due", "no-such"], ["due", "/no/such.toml"]):
+            assert CliRunner().invoke(main, arguments).exit_code == 2
+            assert CliRunner().invoke(main, [*arguments, "--or-unknown"]).exit_code == 0
+        record(project, "a", utc("2024-02-10T00:00:00"), Outcome.ROTATED)
+        asked(project, "month", utc("2024-02-11T12:00:00"))
+        assert CliRunner().invoke(main, ["due", "--or-unknown"]).exit_code == 1
+        (project / "state" / "journal.sqlite3").write_bytes(b"no record" * 1000)
+        told = CliRunner().invoke(main, ["due", "--or-unknown"])
+        assert (told.exit_code, "not due" in told.stdout) == (0, False)
+
+
+def test_another_value_does_not_go_on_with_a_run(project: Path) -> None:
+    """The run that is owed has its own: 2."""
+    asked(project, "month", utc("2024-02-11T12:00:00"))
+    for other in (["--value-stdin"], ["--plan", "saved.json"]):
+        assert CliRunner().invoke(main, ["rotate", "--yes", "--resume", *other]).exit_code == 2

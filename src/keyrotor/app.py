@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
 from keyrotor import playbook, preflight, runs, shelf
-from keyrotor.core import due
+from keyrotor.core import decide, due
 from keyrotor.core.machine import Run
-from keyrotor.core.model import Outcome, Playbook, Value
+from keyrotor.core.model import Act, Outcome, Playbook, Value
 from keyrotor.core.report import Report
 from keyrotor.errors import Exit, RefusedError
 from keyrotor.journal import Journal
@@ -33,18 +33,22 @@ class Wish:
     reason: str = ""
     value: Secret | None = None
     plan: Path | None = None  # a saved plan, which must still hold
+    resume: bool = False  # go on with a run that was interrupted, in the stead of another one
+    incident: str = ""  # the incident of which this is a step
 
 
 def rotate(world: World, name: str | None, wish: Wish) -> Report:
     """Give every place a new value, or put all of them back. Raises what refuses before the first effect."""
     book, want_unchanged = _chosen(world, name, wish.plan)
     file = Path(book.source.file)
+    interrupted = owed(world, book).interrupted if wish.resume else ""
+    if interrupted:
+        return runs.resume(world, interrupted, {})
     with locked(world, file):
         want_nothing_owed(world, file)
-        last = _last_rotated(world, book) if wish.if_due else None
-        if last and not due.is_due(book.every, last, world.now().astimezone()):
-            reason = f"last rotated {last:%Y-%m-%d %H:%M}, due every {book.every}"
-            return Report(Outcome.NOT_DUE, Exit.DONE, book.name, reason=reason)
+        found = judged(world, book) if wish.if_due else None
+        if found and not found.is_now:
+            return Report(Outcome.NOT_DUE, Exit.DONE, book.name, reason=found.reason)
         repository = world.repository(file)
         if wish.commit:
             repository.want_alone()
@@ -60,6 +64,19 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
             run, places, pair = _open(world, journal, book, ready, wish)
             ending = drive(world, journal, run, places, pair)
             return report_of(journal, ending, what_to_commit(repository, ending, file, wish.commit))
+
+
+def respond(world: World, book: Playbook, incident: str, reason: str) -> Report:
+    """Give every place a new value because the present one has leaked: nobody is asked, no client keeps it from being
+    done, and from the unit's restart on nothing goes back by itself. Raises what refuses before the first effect."""
+    file = Path(book.source.file)
+    with locked(world, file):
+        want_nothing_owed(world, file)
+        ready = preflight.check(world, book, is_urgent=True)
+        with Journal.open(world.state) as journal:
+            run, places, pair = _open(world, journal, book, ready, Wish(reason=reason, incident=incident))
+            ending = drive(world, journal, run, places, pair)
+            return report_of(journal, ending, what_to_commit(world.repository(file), ending, file, False))
 
 
 def _chosen(
@@ -82,6 +99,9 @@ def _open(
     new, public = (wish.value, "") if wish.value is not None else world.generate(book)
     pair = replace(ready.pair, new=new)
     more: dict[str, Any] = {"skipped": ready.skipped, "todo": ready.todo, "reason": wish.reason, "public": public}
+    if wish.incident:
+        barrier = next((row.id for row in ready.rows if row.act in (Act.RESTART, Act.COMMAND)), "")
+        more |= {"incident": wish.incident, "no_return": barrier}
 
     def prepare(folder: Path) -> Mapping[Value, bytes]:
         return world.prepare(book.source, ready.ciphertext, pair, folder)
@@ -89,9 +109,28 @@ def _open(
     return *begin(world, journal, book, ready.rows, pair, prepare, **more), pair
 
 
+def owed(world: World, book: Playbook) -> due.Owed:
+    """What of this playbook's secret file is not finished. Raises JournalError."""
+    with Journal.peek(world.state) as journal:
+        found = [account.run for account in journal.owed(Path(book.source.file))]
+    waiting = [run.plan.run for run in found if run.plan.incident or decide.is_stuck(run)]
+    if waiting or not found:
+        return due.Owed(waiting=waiting[0] if waiting else "")
+    return due.Owed(interrupted=found[0].plan.run)
+
+
+def judged(world: World, book: Playbook) -> due.Due:
+    """Whether a rotation of this playbook is due now, and its window open. Raises JournalError."""
+    return due.judged(book.every, book.window, _last_rotated(world, book), world.now(), datetime.astimezone, _begin)
+
+
+def _begin(day: date) -> datetime:
+    return datetime.combine(day, time.min).astimezone()
+
+
 def _last_rotated(world: World, book: Playbook) -> datetime | None:
     ends = [
-        account.closed.astimezone()
+        account.closed
         for account in runs.accounts(world)
         if account.closed and account.run.has_rotated and account.run.plan.source.is_of(book.source)
     ]

@@ -112,10 +112,10 @@ def _known(world: World) -> _Known:
 
 def _recorded(world: World) -> Recorded:
     """The record, as far as it can be read."""
-    broken = 0
+    broken = ""
     try:
         with Journal.peek(world.state) as journal:
-            broken = entry.seq if (entry := journal.verify()) else 0
+            broken = fault.said if (fault := journal.verify().fault) else ""
             accounts = journal.accounts()
     except JournalError as error:
         return Recorded(broken=broken, fault=str(error), hint=error.hint)

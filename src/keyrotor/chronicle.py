@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from keyrotor.core import decide
 from keyrotor.core.due import ago
+from keyrotor.core.hash_chain import OF_HEAD
+from keyrotor.core.head import FILE, Verdict
 from keyrotor.core.machine import Closed, Failed, Moved, Moving, Passed, TurnedBack
 from keyrotor.core.model import Outcome, Task, Value
 from keyrotor.core.report import outage, still_open
-from keyrotor.errors import UsageError
+from keyrotor.errors import JournalError, UsageError
 from keyrotor.journal import Account, Entry
 
 
@@ -117,6 +121,17 @@ def log(accounts: Sequence[Account], run: str | None) -> Told:
     account = found[0]
     events = [{"seq": e.seq, "at": e.at.isoformat(), "event": e.kind, "detail": _detail(e)} for e in account.entries]
     return Told(tuple(_entry_line(entry) for entry in account.entries), {**_run_data(account), "events": events})
+
+
+def disbelief(verdict: Verdict, state: Path) -> JournalError | None:
+    """What is said of a record with a fault."""
+    if verdict.fault is None:
+        return None
+    hint = f"look who wrote in {state}, and restore it from a backup"
+    if verdict.fault.flaw in OF_HEAD:
+        files = shlex.join(str(state / name) for name in (FILE, "record.key"))
+        hint += f"; or, once you know why: rm -f {files}; keyring del keyrotor record-key  (begins with another key)"
+    return JournalError(f"cannot believe the record: {verdict.fault.said}", hint=hint)
 
 
 def _run_data(account: Account) -> dict[str, Any]:

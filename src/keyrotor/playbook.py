@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from keyrotor import source
+from keyrotor import addressees, source
 from keyrotor.boundary.generate import KINDS as GENERATE_KINDS
 from keyrotor.boundary.generate import Recipe
-from keyrotor.core import clients, due, plan
+from keyrotor.core import clients, due, plan, window
 from keyrotor.core.model import Declared, Playbook, printable
-from keyrotor.tables import PLACES, Document, Secret
+from keyrotor.tables import PLACES, Document, Secret, converted
 
 # For keys whose values are words of a closed list.
 CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -64,6 +64,8 @@ class _Reader(source.Reader):
         read = self.source(secret.file, secret.key, secret.identity)
         if not due.is_every(document.every):
             raise self.error(f"every: cannot read {document.every!r}; allowed: {due.ALLOWED}")
+        if window.parsed(document.window) is None:
+            raise self.error(f"window: cannot read {document.window!r}; allowed: {window.ALLOWED}")
         self._choose("generate", secret.generate, "[secret] generate")
         self._want_strong(self._convert(secret.generate, Recipe, "[secret] generate"))
         playbook = Playbook(
@@ -74,6 +76,8 @@ class _Reader(source.Reader):
             keep=self._seconds(document.keep, "keep"),
             generate=secret.generate,
             places=self._places(document.place, read.file),
+            notify=addressees.read(document.notify, read.key, self.error),
+            window=document.window,
         )
         plan.rows(playbook)  # an order that cannot work is the author's to mend, like a misspelt key
         return playbook
@@ -174,18 +178,7 @@ class _Reader(source.Reader):
             raise self.error(f"{where}: beside: it needs `at`, the leaves that it stands beside")
 
     def _convert(self, table: Any, to: Any, where: str) -> Any:
-        fields = getattr(to, "__struct_fields__", None) or to.__slots__
-        unknown = sorted(set(table) - set(fields))
-        if unknown:
-            allowed = ", ".join(fields)
-            raise self.error(f"{where}{': ' if where else ''}unknown key {unknown[0]!r}; allowed: {allowed}")
-        try:
-            return msgspec.convert(table, to)
-        except msgspec.ValidationError as error:
-            said, _, at = str(error).replace("Object missing required field", "missing key").partition(" - at `$")
-            key = at.strip("`.")
-            parts = [where, key, said[0].lower() + said[1:]]
-            raise self.error(": ".join(part for part in parts if part)) from None
+        return converted(table, to, where, self.error)
 
     def _choose(self, table_name: str, table: Mapping[str, Any], where: str) -> None:
         for (name, key), allowed in CHOICES.items():

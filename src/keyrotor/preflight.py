@@ -71,13 +71,21 @@ class Found:
 
 
 def check(
-    world: World, book: Playbook, given: Secret | None = None, first: Callable[[Found], None] = lambda _: None
+    world: World,
+    book: Playbook,
+    given: Secret | None = None,
+    first: Callable[[Found], None] = lambda _: None,
+    *,
+    is_urgent: bool = False,
 ) -> Ready:
     """Look at every place, change none. Raises RefusedError with every reason why a rotation must not begin.
 
-    `first` is asked before that: it may refuse for a reason of its own that explains the others.
+    `first` is asked before that: it may refuse for a reason of its own that explains the others. Where it `is_urgent`,
+    for the key has leaked, no client keeps it from being replaced: what cannot follow is left to a person.
     """
     found = look(world, book, given)
+    if is_urgent:
+        found = replace(found, looked=tuple(_left_to_do(each, found.looked) for each in found.looked))
     skipped = {each.row.id: each.why for each in found.looked if each.why}
     for each in found.looked:
         if each.why:
@@ -137,6 +145,14 @@ def _of_interest(book: Playbook, looked: Sequence[Looked]) -> list[Looked]:
     return kept
 
 
+def _left_to_do(each: Looked, looked: Sequence[Looked]) -> Looked:
+    """The same, but that a client's reasons are left to a person: nothing that the gateway needs depends on it."""
+    if not each.reasons or not plan.is_client([one.row for one in looked], each.row):
+        return each
+    said = "; ".join(each.reasons)
+    return replace(each, why=said, reasons=(), todo=f"put the new key there by hand: {said}")
+
+
 def _referring(row: Row, place: Place, pair: Pair, book: Playbook) -> tuple[str, tuple[str, ...], bool, str]:
     """Of a place that refers to the key: why it is left out, no reason against that, and what a person must do."""
     key, known = book.source.key, row.options.get("todo_referring")
@@ -153,6 +169,8 @@ def _referring(row: Row, place: Place, pair: Pair, book: Playbook) -> tuple[str,
 
 def _refusals(row: Row, holds: Holds | None) -> list[str]:
     """Why what a place holds now forbids a rotation: it must be the old value, or be out of sight."""
+    if row.options.get("may_be_down") or row.options.get("may_be_open"):
+        return []  # in an incident the gateway may be contained, and is not asked first
     if holds in (None, Holds.OLD) or (holds is Holds.UNKNOWN and row.act in (Act.COMMAND, Act.STORE, Act.RESTART)):
         return []
     if row.act is Act.ADMIT:

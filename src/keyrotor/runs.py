@@ -9,14 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 
 from keyrotor import drift
+from keyrotor.casebook import Casebook, Docket
 from keyrotor.core import machine
+from keyrotor.core.head import Verdict
 from keyrotor.core.lineage import lineage
 from keyrotor.core.machine import ASKED, Event, Phase, Run
 from keyrotor.core.model import Outcome, Row, Source, Task, Value
 from keyrotor.core.report import Report
 from keyrotor.core.stores import with_begun
 from keyrotor.engine import Ending
-from keyrotor.errors import Exit, JournalError, PlaceError, RefusedError, UsageError
+from keyrotor.errors import Exit, PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
@@ -29,16 +31,19 @@ def resume(world: World, run_id: str | None, within: Mapping[str, float]) -> Rep
 
 
 def rollback(world: World, run_id: str | None, consents: Callable[[Account], bool]) -> Report:
-    """End all old: an owed run, or, by name, the newest closed one."""
+    """End all old: an owed run, or, by name, the newest closed one. `consents` is asked for a closed run, and for one
+    that would bring a leaked value back."""
+    run_id = run_id or _leaking(world)
     if run_id is not None:
         with Journal.peek(world.state) as journal:
             account = journal.account(run_id)
             _want_way_back(account.run)
             if not account.run.is_owed:
                 _want_reversible(journal, account)
-                if not consents(account):
-                    book = account.run.plan.playbook
-                    return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book, reason="not agreed to")
+            must_ask = not account.run.is_owed or brings_back_leaked(account.run)
+            if must_ask and not consents(account):
+                book = account.run.plan.playbook
+                return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book, reason="not agreed to")
 
     def turned(run: Run) -> Event:
         _want_way_back(run)
@@ -46,6 +51,17 @@ def rollback(world: World, run_id: str | None, consents: Callable[[Account], boo
 
     ended = _go_on(world, run_id, {}, turned)
     return replace(ended, exit=Exit.DONE) if ended.outcome is Outcome.ROLLED_BACK else ended
+
+
+def brings_back_leaked(run: Run) -> bool:
+    """Whether a rollback would put a value in force again that an incident has replaced."""
+    return bool(run.plan.incident) and run.goal is Value.NEW
+
+
+def _leaking(world: World) -> str | None:
+    """The run that is owed, if its rollback must be confirmed."""
+    account = _meant(world, None)
+    return account.id if account and brings_back_leaked(account.run) else None
 
 
 def abandon(world: World, run_id: str, reason: str) -> Report:
@@ -92,16 +108,41 @@ def forget(world: World, run_id: str | None) -> list[str]:
         if run_id and accounts[0].run.is_owed:
             why = f"cannot forget run {accounts[0].id}: it is not finished"
             raise UsageError(why, hint=f"keyrotor resume {accounts[0].id}")
-        return [account.id for account in accounts if _forget_alone(world, journal, account.id)]
+        kept = open_incidents(world)
+        if run_id and accounts[0].run.plan.incident in kept:
+            case = accounts[0].run.plan.incident
+            why = f"cannot forget run {accounts[0].id}: its former value is still looked for in incident {case}"
+            raise UsageError(why, hint=f"keyrotor incident close {case} --cause …")
+        closed = [account for account in accounts if account.run.plan.incident not in kept]
+        return [account.id for account in closed if _forget_alone(world, journal, account.id)]
 
 
 def forget_expired(world: World, journal: Journal, source: Source) -> None:
-    """Forget the closed runs of this secret whose time to keep is over. The caller holds its lock."""
+    """Forget the closed runs of this secret whose time to keep is over: with its incident, if it is of one. The caller
+    holds its lock."""
+    kept = open_incidents(world)
     for account in journal.accounts():
-        age = world.now() - (account.closed or world.now())
-        is_ours = account.run.plan.source.file == source.file and account.run.phase is Phase.CLOSED
-        if is_ours and age > timedelta(seconds=account.run.plan.keep):
+        plan, age = account.run.plan, world.now() - (account.closed or world.now())
+        is_over = plan.incident not in kept if plan.incident else age > timedelta(seconds=plan.keep)
+        if plan.source.file == source.file and account.run.phase is Phase.CLOSED and is_over:
             _forget(world, journal, account.id)
+
+
+def open_incidents(world: World) -> frozenset[str]:
+    """The incidents that are not closed: what their runs have replaced is looked for, and must be known."""
+    return frozenset(docket.id for docket in incidents(world) if not docket.incident.is_closed)
+
+
+def incidents(world: World) -> list[Docket]:
+    """Every incident on record, oldest first."""
+    with Casebook.peek(world.state) as casebook:
+        return casebook.dockets()
+
+
+def incident(world: World, case: str) -> Docket:
+    """The incident of that id, or that it begins with. Raises UsageError."""
+    with Casebook.peek(world.state) as casebook:
+        return casebook.docket(case)
 
 
 def accounts(world: World) -> list[Account]:
@@ -110,15 +151,10 @@ def accounts(world: World) -> list[Account]:
         return journal.accounts()
 
 
-def verify(world: World) -> None:
-    """Raises JournalError, naming the first entry of the record that does not follow from the one before it."""
+def verify(world: World) -> Verdict:
+    """What a whole look at the record gives, with the key that signs it, if that is here. Raises JournalError."""
     with Journal.peek(world.state) as journal:
-        entry = journal.verify()
-    if entry:
-        raise JournalError(
-            f"cannot believe the record: entry {entry.seq} ({entry.kind} of run {entry.run}) was changed, or what "
-            "stood before it is missing"
-        )
+        return journal.verify(asks_keyring=True)
 
 
 def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin: Callable[[Run], Event]) -> Report:
@@ -131,8 +167,9 @@ def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin:
         if account.run.is_owed and not journal.account(account.id).run.is_owed:  # nobody was asked to undo it
             raise UsageError(f"cannot go on with run {account.id}: it has just ended", hint="keyrotor status")
         ending = _taken_up(world, journal, account.id, within, begin)
+        notes = journal.sign()
     with Journal.peek(world.state) as journal:
-        return report_of(journal, ending, what_to_commit(world.repository(file), ending, file, False))
+        return report_of(journal, ending, (*what_to_commit(world.repository(file), ending, file, False), *notes))
 
 
 def _taken_up(

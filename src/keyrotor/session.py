@@ -26,7 +26,7 @@ def report_of(journal: Journal, ending: Ending, notes: Sequence[str]) -> Report:
     """The report of a run that has come to rest, from its record."""
     entries = journal.account(ending.run.plan.run).entries
     timed = [(entry.at, entry.event) for entry in entries]
-    return report.of_run(ending.run, timed, ending.outcome, ending.reason, notes)
+    return report.of_run(ending.run, timed, ending.outcome, ending.reason, (*notes, *journal.sign()))
 
 
 @contextmanager
@@ -34,7 +34,10 @@ def locked(world: World, file: Path) -> Iterator[None]:
     """One run at a time for this secret file; children inherit the lock. Raises BusyError, RefusedError."""
     with lock.held(file) as descriptor:
         world.inherit(descriptor)
-        yield
+        try:
+            yield
+        finally:
+            world.inherit(None)  # an incident goes on after it
 
 
 @contextmanager

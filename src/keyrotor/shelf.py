@@ -53,6 +53,22 @@ def find_all(names: Sequence[str], folder: Path, env: Mapping[str, str]) -> list
     return found or list(dict.fromkeys(find(name, folder, env) for name in (names or (None,))))
 
 
+def find_incident(name: str | None, folder: Path, env: Mapping[str, str]) -> Path | None:
+    """The incident playbook of that name or path; without a name the only one there is, or none. Raises UsageError."""
+    if name and (os.sep in name or name.endswith(".toml")):
+        return find(name, folder, env)
+    every = [path for path in _every(_shelves(folder, env)) if is_incident(path)]
+    found = _called(name, every) if name else every
+    if name and not found:
+        known = f"; known: {', '.join(path.stem for path in every)}" if every else ""
+        raise UsageError(f"cannot find incident playbook {name}{known}")
+    if len(found) > 1 and not name:
+        names = ", ".join(path.stem for path in found)
+        hint = f"keyrotor incident open {found[0].stem} …  (name the one you mean)"
+        raise UsageError(f"cannot choose an incident playbook: there are several; known: {names}", hint=hint)
+    return found[0] if found else None
+
+
 def is_incident(path: Path) -> bool:
     """Whether it says what is to be done when a key has leaked, and rotates nothing itself."""
     try:

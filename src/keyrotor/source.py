@@ -25,19 +25,24 @@ _KINDS = {str: "str", bool: "bool", int: "int", float: "float", list: "array", d
 
 def table(path: Path, text: str | None = None) -> dict[str, Any]:
     """The TOML of a playbook, unchecked but for being one; `text`: what it would be. Raises PlaybookError."""
+    found = parsed(path, text)
+    if "incident" in found:
+        raise PlaybookError(f"cannot use {path}: it is an incident playbook, which rotates nothing itself", hint=_NAMED)
+    return found
+
+
+def parsed(path: Path, text: str | None = None) -> dict[str, Any]:
+    """The TOML of a playbook of either sort. Raises PlaybookError."""
     try:
         text = path.read_text() if text is None else text
         if text.startswith("\ufeff"):
             why = "it begins with a byte order mark, which TOML does not allow"
             raise PlaybookError(f"cannot read playbook {path}: {why}", hint=_without_mark(path))
-        found = tomllib.loads(text)
+        return tomllib.loads(text)
     except OSError as error:
         raise PlaybookError(f"cannot read playbook {path}: {(error.strerror or '').lower()}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlaybookError(f"cannot read playbook {path}: {error}") from None
-    if "incident" in found:
-        raise PlaybookError(f"cannot use {path}: it is an incident playbook, which rotates nothing itself", hint=_NAMED)
-    return found
 
 
 def _without_mark(path: Path) -> str:
@@ -73,8 +78,8 @@ class Reader:
 
     def __init__(self, path: Path, env: Mapping[str, str]) -> None:
         self._path = path
-        self._env = env
-        self._project = shelf.project_of(path.parent) or path.parent
+        self.env = env
+        self.project = shelf.project_of(path.parent) or path.parent
 
     def source(self, file: str, key: str, identity: str) -> Source:
         """The [secret] of the playbook, checked. Raises PlaybookError."""
@@ -85,33 +90,33 @@ class Reader:
         file = os.path.realpath(self.absolute(file, "[secret] file"))
         if identity and not identity.startswith("keyring"):
             identity = self.absolute(identity, "[secret] identity")
-        return Source(file=file, key=key, identity=identity, project=str(self._project))
+        return Source(file=file, key=key, identity=identity, project=str(self.project))
 
     def absolute(self, text: str, where: str) -> str:
         """A path of the playbook, from its project on; `~` and `${VAR}` expanded. Raises PlaybookError."""
 
         def expanded(match: re.Match[str]) -> str:
-            if match[1] not in self._env:
+            if match[1] not in self.env:
                 raise self.error(f"{where}: the variable {match[1]} is not set")
-            return self._env[match[1]]
+            return self.env[match[1]]
 
         text = re.sub(r"\$\{(\w+)\}", expanded, text)
         if text == "~" or text.startswith("~/"):
-            text = self._env.get("HOME", os.path.expanduser("~")) + text[1:]
-        return os.path.normpath(self._project / text)
+            text = self.env.get("HOME", os.path.expanduser("~")) + text[1:]
+        return os.path.normpath(self.project / text)
 
     def known(self, text: str) -> str:
         """A path that a program is known to look at; "" where it names a variable that is not set."""
         for name, default in (("XDG_CONFIG_HOME", "~/.config"), ("XDG_DATA_HOME", "~/.local/share")):
-            folder = self._env.get(name, "")
+            folder = self.env.get(name, "")
             text = text.replace(f"${{{name}}}", folder if os.path.isabs(folder) else default)  # a relative one is none
-        if any(not self._env.get(name) for name in re.findall(r"\$\{(\w+)\}", text)):
+        if any(not self.env.get(name) for name in re.findall(r"\$\{(\w+)\}", text)):
             return ""
         return self.absolute(text, "a known path")
 
     def shown(self, path: str) -> str:
         """A path as a person reads it: from `~` on, where it lies in the home."""
-        home = self._env.get("HOME", os.path.expanduser("~")).rstrip("/")
+        home = self.env.get("HOME", os.path.expanduser("~")).rstrip("/")
         return f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path
 
     def error(self, why: str) -> PlaybookError:

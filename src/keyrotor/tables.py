@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     secret: dict[str, Any]
     place: list[dict[str, Any]]
     every: str = "month"
+    window: str = ""
     keep: str = "7d"
+    notify: list[dict[str, Any]] = []
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,3 +253,19 @@ PLACES: Mapping[str, type[Place]] = {
     "forgejo": Gitea,
     "gitlab": Gitlab,
 }
+
+
+def converted(table: Any, to: Any, where: str, error: Callable[[str], Exception]) -> Any:
+    """The table as this type. Raises what `error` makes of the fault, which names the key and what is allowed."""
+    fields = getattr(to, "__struct_fields__", None) or to.__slots__
+    unknown = sorted(set(table) - set(fields))
+    if unknown:
+        allowed = ", ".join(fields)
+        raise error(f"{where}{': ' if where else ''}unknown key {unknown[0]!r}; allowed: {allowed}")
+    try:
+        return msgspec.convert(table, to)
+    except msgspec.ValidationError as fault:
+        said, _, at = str(fault).replace("Object missing required field", "missing key").partition(" - at `$")
+        key = at.strip("`.")
+        parts = [where, key, said[0].lower() + said[1:]]
+        raise error(": ".join(part for part in parts if part)) from None

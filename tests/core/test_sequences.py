@@ -187,7 +187,9 @@ unit:new fails
 door:new fails
     -> file:new env:new unit:new door:new✗ halt:stuck
 two:new fails
-    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ halt:stuck
+    -> file:new env:new unit:new door:new one:new two:new✗ two:new✗ refuses:old halt:stuck
+one:new fails
+    -> file:new env:new unit:new door:new one:new✗ one:new✗ two:new refuses:old halt:stuck
 old stays alive
     -> file:new env:new unit:new door:new one:new two:new refuses:old? settled closed:old-alive
 signal during env:new

@@ -191,7 +191,7 @@ def events(lab: Lab) -> list[tuple[str, str, dict[str, Any]]]:
             return []
         with contextlib.closing(sqlite3.connect(path)) as database:
             try:
-                rows = database.execute("SELECT run, kind, data FROM events ORDER BY seq").fetchall()
+                rows = database.execute("SELECT run, kind, data FROM events WHERE run != '' ORDER BY seq").fetchall()
             except sqlite3.DatabaseError:  # just made, or copied while being written
                 rows = []
     return [(run, kind, json.loads(data)) for run, kind, data in rows]

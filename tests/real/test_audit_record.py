@@ -179,7 +179,8 @@ def test_a_record_of_another_version(clean_lab: Lab, keyrotor: Keyrotor) -> None
     import hashlib
 
     with contextlib.closing(sqlite3.connect(clean_lab.state / "journal.sqlite3")) as database, database:
-        seq, run, at, chain = database.execute("SELECT max(seq), run, at, chain FROM events").fetchone()
+        run = database.execute("SELECT run FROM events WHERE seq = 1").fetchone()[0]
+        seq, at, chain = database.execute("SELECT max(seq), at, chain FROM events").fetchone()
         row = (seq + 1, run, at, "beamed", "{}")
         hashed = hashlib.sha256("\0".join((chain, *map(str, row))).encode()).hexdigest()
         database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (*row, hashed))

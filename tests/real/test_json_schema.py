@@ -127,8 +127,13 @@ def test_what_is_printed_is_what_the_schema_says(make_lab: MakeLab, keyrotor: Ke
     told.append(("done", printed(keyrotor, lab, "done", f"{run}-1")))
     told.append(("run", printed(keyrotor, lab, "log", "no-such-run", code=2)))
     told.append(("service-status", printed(keyrotor, lab, "service", "status", code=10)))
+    told.append(("timer", printed(keyrotor, lab, "timer", "install", "--dry-run")))
+    told.append(("timer-status", printed(keyrotor, lab, "timer", "status", code=10)))
+    told.append(("due", printed(keyrotor, lab, "due", code=1)))
     told.append(("bootstrap", printed(keyrotor, lab, "bootstrap", "--dry-run")))
     told.append(("clients-discover", printed(keyrotor, lab, "clients", "discover")))
+    looked = printed(keyrotor, lab, "sweep", "--value-from", "current", "--files-only", str(lab.home))
+    told.append(("sweep", looked))
     edit(lab.env_file, lab.current_key(), "sk-something-else-than-the-key")
     told.append(("env", printed(keyrotor, lab, "env", "--check", code=10)))
     told.append(("dry-repair", printed(keyrotor, lab, "repair", "--dry-run")))
@@ -136,11 +141,17 @@ def test_what_is_printed_is_what_the_schema_says(make_lab: MakeLab, keyrotor: Ke
     refused = printed(keyrotor, lab, "plan", code=3)
     told.append(("plan", refused))
     told.append(("run", printed(keyrotor, lab, "repair", "--yes")))
+    lab.playbook.write_text(f'{lab.playbook.read_text()}\n[[notify]]\nkind = "command"\nrun = ["true"]\n')
+    told.append(("notify", printed(keyrotor, lab, "notify", "--test")))
     add_command(lab, "exit 1")
     told.append(("run", printed(keyrotor, lab, "rotate", "--yes", code=21)))
     told.append(("audit", printed(keyrotor, lab, "audit", "--fail-on", "never")))
     told.append(("status", printed(keyrotor, lab, "status")))
-    assert {of for of, _ in told} == set(COMMANDS) - {"service"}  # which tests/real/test_service.py has
+    (lab.state / "head.json").unlink()
+    told.append(("log-broken", printed(keyrotor, lab, "log", "--verify", code=1)))
+    # tests/real/test_service.py, tests/test_inquest.py and tests/real/test_incident.py have these.
+    elsewhere = {"service", "incident-report", "incident", "incident-closed", "log-of-an-incident"}
+    assert {of for of, _ in told} == set(COMMANDS) - elsewhere
     for of, one in told:
         if of == "plan" and "outcome" in one:  # a refused plan: the keys of a run besides
             validator(of).validate(one)

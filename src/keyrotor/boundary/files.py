@@ -154,6 +154,13 @@ def remove_folder(folder: Path) -> None:
         raise PlaceError(f"cannot remove {folder}: {why(error)}") from None
 
 
+def remove_if_empty(folder: Path) -> None:
+    """The folder, gone, if there is nothing in it."""
+    with suppress(OSError):
+        folder.rmdir()
+        sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in the folder durable. NFS cannot (EINVAL), and needs not."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

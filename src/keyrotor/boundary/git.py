@@ -23,6 +23,7 @@ from keyrotor.errors import PlaceError, RefusedError
 
 _STAGED = re.compile(rb"\S \d{6} [0-9a-f]+ (?P<stage>\d)\t")
 _PLAIN_GREP = ("--no-color", "--no-line-number", "--no-column", "--no-recurse-submodules", "--no-textconv")
+_ALONE = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}  # git before 2.44 knows the second alone
 _QUESTION = 10.0  # seconds; 30 ms in a repository of 20,000 files
 
 
@@ -128,6 +129,26 @@ class Git:
                 name, separator, line = each.partition(b"\0")
                 if separator:
                     yield root / os.fsdecode(name), line
+
+    def testimony(self) -> Iterator[tuple[str, bytes]]:
+        """What the repository remembers: the command, and what it said. Nothing is fetched, no signature is proven (a
+        program that the repository names would do it), no difference is shown. Raises PlaceError."""
+        if root_of(self._file) is None:
+            return
+        refs = "--format=%(objectname) %(objecttype) %(creatordate:iso-strict) %(refname)"
+        walk = ("--no-show-signature", "--date=iso-strict")
+        commits = "--format=%H %cI %cn <%ce> (author %aI %an <%ae>) %s"
+        moved = "--format=%H %gd %gn <%ge> %gs"
+        for words in (
+            ("rev-parse", "--symbolic-full-name", "HEAD"),
+            ("rev-parse", "HEAD"),
+            ("for-each-ref", refs),
+            ("log", "-g", *walk, moved, "refs/stash", "--"),
+            ("log", "-g", "-1000", *walk, moved, "HEAD", "--"),
+            ("log", "-20", *walk, commits, "--", self._file.name),
+        ):
+            code, out = self._git("--literal-pathspecs", *words, within=_QUESTION, more=_ALONE)
+            yield shlex.join(["git", *words]), out if code == 0 else b"(nothing: exit code %d)\n" % code
 
     def want_alone(self) -> None:
         """Raises RefusedError where a commit of the file would take anything else along, or nothing."""

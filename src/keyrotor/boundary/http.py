@@ -58,29 +58,41 @@ class Http:
     """Asks over lazily made clients: one that proves certificates, and one for plain http, which has none."""
 
     def __init__(self) -> None:
-        self._clients: dict[bool, httpx.Client] = {}
+        self._clients: dict[tuple[bool, bool, str], httpx.Client] = {}
 
     def load(self) -> None:
         """Import what the first question would import (40 ms)."""
         _httpx()
         import httpcore  # noqa: F401  (httpx waits with it until its first client)
 
-    def get(self, url: str, bearer: bytes | None) -> Answer:
-        """The answer to a GET with this bearer token (None: without an Authorization header)."""
+    def get(
+        self, url: str, bearer: bytes | None, *, header: str = "", socket: str = "", is_own: bool = False
+    ) -> Answer:
+        """The answer to a GET with this bearer token (None: without an Authorization header).
+
+        `header`: another one, which shows the token alone. `socket`: the path of the socket to ask at, `@` before an
+        abstract one. `is_own`: a socket of this machine that is known by who holds it, whose certificate need not be
+        for this name.
+        """
         httpx = _httpx()
         is_plain = url.lower().startswith("http:")
-        if is_plain not in self._clients:
-            self._clients[is_plain] = httpx.Client(
+        if (key := (is_plain, is_own, socket)) not in self._clients:
+            verify = not (is_plain or is_own)  # loading the trust store for plain http costs 20 ms
+            path = f"\0{socket[1:]}" if socket.startswith("@") else socket
+            limits = httpx.Limits(max_keepalive_connections=0)
+            self._clients[key] = httpx.Client(
                 trust_env=False,
                 follow_redirects=False,
                 timeout=ANSWER_WITHIN,
-                verify=not is_plain,  # loading the trust store for plain http costs 20 ms
-                limits=httpx.Limits(max_keepalive_connections=0),
+                verify=verify,
+                transport=httpx.HTTPTransport(uds=path, verify=verify, limits=limits) if path else None,
+                limits=limits,
             )
-        headers = {} if bearer is None else {"Authorization": b"Bearer " + bearer}
+        shown = {header: bearer} if header else {"Authorization": b"Bearer " + (bearer or b"")}
+        headers = {} if bearer is None else shown
         deadline = time.monotonic() + ANSWER_WITHIN
         try:
-            with self._clients[is_plain].stream("GET", url, headers=headers) as answer:  # type: ignore[arg-type]
+            with self._clients[key].stream("GET", url, headers=headers) as answer:  # type: ignore[arg-type]
                 body = b""
                 for piece in answer.iter_bytes():
                     body += piece

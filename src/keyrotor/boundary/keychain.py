@@ -1,7 +1,8 @@
-"""The one keyring: where the fingerprint key lives, and how sops gets an age identity out of it.
+"""The one keyring: where the keys of the record live, and how sops gets an age identity out of it.
 
-The fingerprint key is in the OS keyring where one answers, else in a 0600 file of the state folder. Once
-there is a file it is used: a timer has no keyring, and the same value must keep the same fingerprint.
+There are two: the fingerprint key, and the one that signs the record's head. Each is in the OS keyring where one
+answers, else in a 0600 file of the state folder. Once there is a file it is used: a timer has no keyring, and the same
+value must keep the same fingerprint. And where one of them is in a file the other goes there too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from keyrotor.boundary import files
@@ -18,27 +20,41 @@ from keyrotor.errors import PlaceError, PlaybookError, RefusedError
 from keyrotor.secret import Secret
 
 SERVICE = "keyrotor"
-_USER = "fingerprint-key"
-FILE = "fingerprint.key"
 _DIAGNOSE = "keyring diagnose"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """32 random bytes of ours, and where they are."""
+
+    user: str  # its name in the keyring
+    file: str
+    word: str
+
+
+_FINGERPRINT = _Kept("fingerprint-key", "fingerprint.key", "a fingerprint key")
+_RECORD = _Kept("record-key", "record.key", "the key of a record")
+FILE = _FINGERPRINT.file
 
 
 def fingerprint_key(state: Path, fresh: bytes) -> bytes:
     """The key that fingerprints are made with; `fresh` becomes it where there is none yet. Raises PlaceError."""
-    path = state / FILE
-    if files.exists(path):
-        files.clear_leftover(path)
-    if known := known_fingerprint_key(state):
-        return known
-    if not _to_keyring(fresh):
-        files.create(path, fresh.hex().encode() + b"\n")
-    return fresh
+    return _made(state, _FINGERPRINT, fresh)
 
 
 def known_fingerprint_key(state: Path) -> bytes | None:
     """The key that fingerprints are made with, if there is one. Writes nothing. Raises PlaceError."""
-    path = state / FILE
-    return _key_in(path) if files.exists(path) else _from_keyring()
+    return _known(state, _FINGERPRINT)
+
+
+def record_key(state: Path, fresh: bytes) -> bytes:
+    """The key that signs the head of the record; `fresh` becomes it where there is none yet. Raises PlaceError."""
+    return _made(state, _RECORD, fresh, is_for_file=files.exists(state / FILE))
+
+
+def known_record_key(state: Path, *, asks_keyring: bool = True) -> bytes | None:
+    """The key that signs the head of the record, if there is one. Writes nothing. Raises PlaceError."""
+    return _known(state, _RECORD) if asks_keyring or files.exists(state / _RECORD.file) else None
 
 
 def answering() -> str:
@@ -104,31 +120,47 @@ def _entry(source: str) -> tuple[str, str]:
     return service, user
 
 
-def _key_in(path: Path) -> bytes:
+def _made(state: Path, kept: _Kept, fresh: bytes, *, is_for_file: bool = False) -> bytes:
+    path = state / kept.file
+    if files.exists(path):
+        files.clear_leftover(path)
+        return _key_in(path, kept)
+    if not is_for_file and (known := _from_keyring(kept) or _to_keyring(kept, fresh)):
+        return known
+    files.create(path, fresh.hex().encode() + b"\n")
+    return fresh
+
+
+def _known(state: Path, kept: _Kept) -> bytes | None:
+    path = state / kept.file
+    return _key_in(path, kept) if files.exists(path) else _from_keyring(kept)
+
+
+def _key_in(path: Path, kept: _Kept) -> bytes:
     try:
         key = bytes.fromhex(files.look(path).data.decode("ascii"))
     except ValueError:
         key = b""
     if len(key) != 32:
         hint = f"rm {shlex.quote(str(path))}  (a new one is made)"
-        raise PlaceError(f"cannot read {path}: it is not a fingerprint key", hint=hint)
+        raise PlaceError(f"cannot read {path}: it is not {kept.word}", hint=hint)
     return key
 
 
-def _from_keyring() -> bytes | None:
+def _from_keyring(kept: _Kept) -> bytes | None:
     import keyring  # 90 ms, and a bus round trip: only where there is no file
 
     with contextlib.suppress(Exception):  # every backend fails in a way of its own; then there is no keyring
-        if stored := keyring.get_password(SERVICE, _USER):
-            return bytes.fromhex(stored)
+        found = bytes.fromhex(keyring.get_password(SERVICE, kept.user) or "")
+        return found if len(found) == 32 else None
     return None
 
 
-def _to_keyring(key: bytes) -> bool:
-    """Whether the keyring took it, and gives it back (the null backend takes everything and keeps nothing)."""
+def _to_keyring(kept: _Kept, key: bytes) -> bytes | None:
+    """The key, if the keyring took it and gives it back (the null backend takes everything and keeps nothing)."""
     import keyring
 
     with contextlib.suppress(Exception):
-        keyring.set_password(SERVICE, _USER, key.hex())
-        return _from_keyring() == key
-    return False
+        keyring.set_password(SERVICE, kept.user, key.hex())
+        return key if _from_keyring(kept) == key else None
+    return None

@@ -48,6 +48,15 @@ def variable(pid: int, name: str) -> Secret | None:
     return None
 
 
+def variables(pid: int) -> frozenset[str]:
+    """The names of all variables in the process's own environment that are not empty, as they were at its start.
+
+    Raises OSError where the process is gone or another user's.
+    """
+    entries = (entry.partition(b"=") for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    return frozenset(os.fsdecode(name) for name, _, value in entries if value.strip())
+
+
 def is_alive(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
@@ -67,12 +76,12 @@ def listening(port: int) -> tuple[Listener, ...]:
 
 def holds(pid: int, listeners: Sequence[Listener]) -> bool:
     """Whether the process has one of the sockets open: a look at this one process, not at all of them."""
-    return not {each.socket for each in listeners}.isdisjoint(_opened(pid))
+    return not {each.socket for each in listeners}.isdisjoint(opened(pid))
 
 
 def holders(listeners: Sequence[Listener]) -> frozenset[int]:
     """The processes that have one of the sockets open; those we may not look into are left out."""
-    return frozenset(pid for pid in _pids() if holds(pid, listeners)) if listeners else frozenset()
+    return frozenset(pid for pid in pids() if holds(pid, listeners)) if listeners else frozenset()
 
 
 def is_loopback(address: str) -> bool:
@@ -89,10 +98,10 @@ def is_own(host: str) -> bool:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return False
-    return is_loopback(str(address)) or address.is_unspecified or str(address) in _own_addresses()
+    return is_loopback(str(address)) or address.is_unspecified or str(address) in own_addresses()
 
 
-def _own_addresses() -> Iterator[str]:
+def own_addresses() -> Iterator[str]:
     """The addresses of this machine's interfaces."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/net/fib_trie").read_text().splitlines()
@@ -104,7 +113,7 @@ def _own_addresses() -> Iterator[str]:
             yield str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0])))
 
 
-def _address(kernels: str) -> str:
+def address_of(kernels: str) -> str:
     """`0100007F` as `127.0.0.1`: 32-bit words in hexadecimal, each in the machine's own byte order."""
     raw = bytes.fromhex(kernels)
     words = (raw[at : at + 4] for at in range(0, len(raw), 4))
@@ -186,7 +195,7 @@ def _identities(folder: Path) -> frozenset[str]:
 def _heir(folder: Path) -> Holder | None:
     """A child that outlived the taker of the lock and still has the folder open, if we may see it."""
     real = os.path.realpath(folder)
-    heirs = (pid for pid in _pids() if pid != os.getpid() and real in _opened(pid))
+    heirs = (pid for pid in pids() if pid != os.getpid() and real in opened(pid))
     return next((Holder(pid, _started(pid), is_taker=False) for pid in heirs), None)
 
 
@@ -199,7 +208,7 @@ def _started(pid: int) -> datetime | None:
     return None
 
 
-def _pids() -> Iterator[int]:
+def pids() -> Iterator[int]:
     return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
 
 
@@ -210,10 +219,10 @@ def _listening(port: int) -> Iterator[Listener]:
                 field = line.split()
                 address, number = field[1].rsplit(":", 1)
                 if field[3] == _LISTEN and int(number, 16) == port:
-                    yield Listener(_address(address), f"socket:[{field[9]}]")
+                    yield Listener(address_of(address), f"socket:[{field[9]}]")
 
 
-def _opened(pid: int) -> Iterator[str]:
+def opened(pid: int) -> Iterator[str]:
     """What the process has open, by name; nothing of one that we may not look into."""
     with contextlib.suppress(OSError):
         for number in os.listdir(f"/proc/{pid}/fd"):

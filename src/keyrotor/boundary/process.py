@@ -6,18 +6,23 @@ Rules:
    ends the whole group.
 3. A child inherits the run's lock, so that one which outlives us still counts as a run.
 4. What a child prints is data: it is never logged, and shown only by a caller that has redacted it.
+5. What may print gigabytes is read block by block as it prints, and ends with whoever reads it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import math
 import os
+import select
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from keyrotor.errors import PlaceError
 
@@ -30,6 +35,9 @@ _NAMED = (
 
 TIDY = 0.5  # seconds that a child has between SIGTERM and SIGKILL
 POLL = 0.005  # seconds between looks at a child; sops and systemctl end after 10 to 50 ms
+BLOCK = 1024 * 1024  # bytes that are read of a child at once, at the most
+SLICE = 50  # milliseconds for which a child that prints nothing is waited for before signals are heard
+_KEPT = 1000  # lines of what a streaming child complains of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,39 @@ def found(program: str, env: Mapping[str, str], cwd: Path | None = None) -> str 
     return shutil.which(program, path=env.get("PATH"))
 
 
+class Streamed:
+    """What a child prints, while it prints it."""
+
+    def __init__(self, descriptor: int, hear: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._hear = hear
+        self.is_read = False  # to its end
+        self.done: Done | None = None  # how the child ended, once it is left; None where it was left before its end
+
+    def blocks(self) -> Iterator[memoryview]:
+        """All of it, in blocks that are full but for the last; each is overwritten by the next."""
+        buffer = memoryview(bytearray(BLOCK))
+        ready = select.poll()
+        ready.register(self._descriptor, select.POLLIN)
+        filled = 0
+        while True:
+            self._hear()
+            try:
+                count = os.readv(self._descriptor, [buffer[filled:]])
+            except BlockingIOError:
+                ready.poll(SLICE)
+                continue
+            filled += count
+            self.is_read = not count
+            if count and filled < BLOCK:
+                continue
+            if filled:
+                yield buffer[:filled]
+            if not count:
+                return
+            filled = 0
+
+
 class Processes:
     """Runs programs for the places; `rest` is called while one is running and may raise to end the wait."""
 
@@ -74,6 +115,42 @@ class Processes:
         within: float = 60.0,
     ) -> Done:
         """Run to the end. Raises PlaceError when it cannot start or takes longer than `within` seconds."""
+        child = self._started(argv, env, stdin, cwd)
+        self._wait(child, argv[0], min(within, max(0.0, self.until - time.monotonic())))
+        return Done(child.exit_code, child.stdout, child.stderr)
+
+    @contextmanager
+    def streaming(
+        self, argv: Sequence[str], *, env: Mapping[str, str], stdin: bytes = b"", cwd: Path | None = None
+    ) -> Iterator[Streamed]:
+        """Run with what is printed read as it comes; the child and all that it started end with the block.
+
+        Raises PlaceError when it cannot start.
+        """
+        reading, writing = os.pipe()
+        try:
+            with contextlib.suppress(OSError):  # a pipe of 64 KiB would keep the child waiting whenever we think
+                fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, BLOCK)
+            try:
+                child = self._started(argv, env, stdin, cwd, _out=writing, _internal_bufsize=_KEPT)
+            finally:
+                os.close(writing)
+            os.set_blocking(reading, False)
+            streamed = Streamed(reading, lambda: self._rest(0.0))
+            try:
+                yield streamed
+                if streamed.is_read:
+                    self._wait(child, argv[0], 10.0)
+                    streamed.done = Done(child.exit_code, b"", child.stderr)
+            finally:
+                if streamed.done is None:
+                    _end_group(child.process.pid)
+        finally:
+            os.close(reading)
+
+    def _started(
+        self, argv: Sequence[str], env: Mapping[str, str], stdin: bytes, cwd: Path | None, **how: Any
+    ) -> Any:  # sh has no types
         program = found(argv[0], env, cwd)
         if program is None:
             raise PlaceError(f"cannot run {argv[0]}: no such program")
@@ -81,7 +158,7 @@ class Processes:
         import sh  # 80 ms: only a command that runs something pays for it
 
         try:
-            child = sh.Command(program)(
+            return sh.Command(program)(
                 *argv[1:],
                 _in=stdin,
                 _env=dict(env),
@@ -94,11 +171,10 @@ class Processes:
                 _ok_code=list(range(-64, 256)),
                 _preexec_fn=_hear_hang_ups,
                 _return_cmd=True,
+                **how,
             )
         except (OSError, sh.CommandNotFound, sh.ForkException) as error:
             raise PlaceError(f"cannot run {argv[0]}: {type(error).__name__}") from None
-        self._wait(child, argv[0], min(within, max(0.0, self.until - time.monotonic())))
-        return Done(child.exit_code, child.stdout, child.stderr)
 
     def _wait(self, child: object, name: str, within: float) -> None:
         deadline = time.monotonic() + within

@@ -33,7 +33,7 @@ def look(path: Path) -> Look:
     """The file behind the path, links followed. Raises PlaceError, FileNotFoundError never."""
     try:
         real = Path(os.path.realpath(path))
-        with open(real, "rb", opener=_without_waiting) as file:
+        with open(real, "rb", opener=without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PlaceError(f"cannot read {path}: it is not a file")
@@ -42,7 +42,7 @@ def look(path: Path) -> Look:
         raise PlaceError(f"cannot read {path}: {why(error)}") from None
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def without_waiting(path: str, flags: int) -> int:
     """A pipe would keep us waiting for its writer before we could see that it is one."""
     return os.open(path, flags | os.O_NONBLOCK)
 

@@ -13,6 +13,7 @@ import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from keyrotor.boundary.plaintext import redacted
@@ -93,6 +94,22 @@ class Systemd:
         out = self._run(self._command("show", names, [f"--property={','.join(properties)}"]))
         return out.decode(errors="replace").split("\n\n")
 
+    def told(self, unit: str, properties: Sequence[str] = ()) -> str:
+        """What `systemctl show` says of it, word for word, which may hold values; of these alone, if any are named.
+        Raises PlaceError."""
+        options = [f"--property={','.join(properties)}"] if properties else []
+        return self._run(self._command("show", [unit], options)).decode(errors="surrogateescape")
+
+    def journal(self, unit: str, since: datetime, lines: int) -> bytes:
+        """The last lines that the unit has logged to the journal since then, unredacted; empty where there are none.
+        Raises PlaceError where there is no journal that we may read."""
+        argv = ["journalctl", f"--{self._scope}", "--no-pager", "--quiet", "--output=short-iso-precise", "--utc"]
+        argv += [f"--lines={lines}", f"--since=@{since.timestamp():.0f}", f"--unit={unit}"]
+        done = self._processes.run(argv, env=self._env, within=120.0)
+        if done.code:
+            raise PlaceError(f"cannot read the journal of {unit}: journalctl ended with exit code {done.code}")
+        return done.out
+
     def lingers(self) -> bool | None:
         """Whether the manager outlives its user's last logout; None where that is not for logind to say, or unknown.
 
@@ -154,6 +171,11 @@ class Systemd:
         lines = done.err.decode(errors="replace").splitlines()
         ours = [line for line in lines if any(name in line for name in names)]
         return "; ".join(ours or (lines[:1] if done.code else []))
+
+    def calendar_fault(self, calendar: str) -> str:
+        """What systemd-analyze has to say against an OnCalendar=; "" if nothing. Raises PlaceError."""
+        done = self._processes.run(["systemd-analyze", "calendar", "--", calendar], env=self._env, within=30.0)
+        return done.err.decode(errors="replace").strip() if done.code else ""
 
     def last_words(self, unit: Unit, pair: Pair) -> str:
         """The unit's last lines without any value, as the end of a sentence; "" where nothing is kept."""

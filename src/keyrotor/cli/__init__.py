@@ -26,10 +26,15 @@ _HOMES = {
     "demo": "demo",
     "bootstrap": "bootstrap",
     "service": "service",
+    "timer": "timer",
+    "due": "due",
     "env": "env",
     "exec": "exec",
     "print-key": "print_key",
     "clients": "clients",
+    "sweep": "sweep",
+    "notify": "notify",
+    "incident": "incident",
 }
 
 

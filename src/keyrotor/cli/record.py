@@ -2,45 +2,79 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from keyrotor.cli.shell import json_option, real_world, tell
+
+if TYPE_CHECKING:
+    from keyrotor.core.head import Verdict
+    from keyrotor.core.model import Task
+    from keyrotor.world import RealWorld
+
+PREFIX = "inc-"  # of an incident's id; core.incident says so, which costs some ms to load
 
 
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
     """Stuck and owed runs first, then the age of every key, and what is left to a person."""
-    from keyrotor import chronicle, runs
+    from keyrotor import chronicle, proceedings, runs
 
     world = real_world(as_json, True)
+    first = proceedings.brief(runs.incidents(world))
     found = chronicle.status(runs.accounts(world), world.now())
-    tell(found.as_json() if as_json else found.lines())
+    tell({**found.as_json(), **first.data} if as_json else (*first.lines(), *found.lines()))
 
 
 @click.command()
 @click.argument("task", nargs=-1, required=True)
 @json_option
 def done(task: tuple[str, ...], as_json: bool) -> None:
-    """Tick off what a rotation has left to a person; `status` lists it."""
+    """Tick off what a rotation or an incident has left to a person; `status` lists it."""
     from keyrotor import chronicle, runs
 
     world = real_world(as_json, True)
-    found = chronicle.done([runs.done(world, name) for name in task])
+    ticked = [_ticked(world, name) if name.startswith(PREFIX) else runs.done(world, name) for name in task]
+    found = chronicle.done(ticked)
     tell(found.as_json() if as_json else found.lines())
+
+
+def _ticked(world: RealWorld, name: str) -> Task:
+    from keyrotor import incident
+
+    return incident.tick(world, name)
 
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--verify", is_flag=True, help="Check the chain of hashes; names the first entry that does not follow.")
+@click.option("--verify", is_flag=True, help="Check the chain of hashes and its signed head; names the first fault.")
 @json_option
 def log(run: str | None, verify: bool, as_json: bool) -> None:
-    """The record: every run, or every event of one RUN."""
-    from keyrotor import chronicle, runs
+    """The record: every run, or every event of one RUN or incident."""
+    from keyrotor import chronicle, proceedings, runs
 
     world = real_world(as_json, True)
-    if verify:
-        runs.verify(world)
-    found = chronicle.log(runs.accounts(world), run)
-    whole = ("the record is whole: every entry follows from the one before it",) if verify else ()
-    tell({**found.as_json(), "verified": verify} if as_json else (*found.lines(), *whole))
+    verdict = _believed(world, as_json) if verify else None
+    if run and run.startswith(PREFIX):
+        found = proceedings.log(runs.incident(world, run))
+    else:
+        found = chronicle.log(runs.accounts(world), run)
+    if as_json:
+        tell({**found.as_json(), "verified": verify, "record": verdict and verdict.as_json()})
+    else:
+        tell((*found.lines(), *(verdict.lines() if verdict else ())))
+
+
+def _believed(world: RealWorld, as_json: bool) -> Verdict:
+    """The verdict on a record that nothing is wrong with; else what is wrong is told, and the command is over."""
+    from keyrotor import chronicle, console, runs
+
+    verdict = runs.verify(world)
+    if error := chronicle.disbelief(verdict, world.state):
+        if as_json:
+            tell({"schema": 1, "verified": False, "record": verdict.as_json()})
+        console.complain(console.failed(error), is_unchanged=False)
+        click.get_current_context().exit(error.exit)
+    return verdict

@@ -13,6 +13,7 @@ from keyrotor.cli.shell import (
     playbook_argument,
     real_world,
     tell,
+    telling,
     want_consent,
     yes_option,
 )
@@ -45,7 +46,7 @@ def repair(
     wish = repairing.Wish(accept_former, reason, heal)
     world = real_world(as_json, yes or dry_run)
     if not dry_run:
-        end(repairing.repair(world, playbook, wish), as_json)
+        end(telling(world, "repair", playbook, lambda: repairing.repair(world, playbook, wish)), as_json)
     found = repairing.look(world, playbook, wish)
     tell(found.as_json() if as_json else (*found.lines(), "Nothing was changed."))
 

@@ -16,6 +16,7 @@ from keyrotor.cli.shell import (
     json_option,
     playbook_argument,
     real_world,
+    telling,
     want_consent,
     yes_option,
 )
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Rotate by the plan that `plan --out FILE` saved, if everything is still as it was.",
 )
-@click.option("--if-due", is_flag=True, help="Rotate only if the playbook's `every` says that it is time.")
+@click.option("--if-due", is_flag=True, help="Rotate only if the playbook's `every` and `window` say that it is time.")
+@click.option(
+    "--resume", "goes_on", is_flag=True, help="Finish a run that was interrupted, in the stead of another one."
+)
 @yes_option
 @click.option("--reason", default="", help="Why; goes into the record.")
 @click.option("--value-stdin", is_flag=True, help="Take the new value from standard input (needs --yes).")
@@ -44,8 +48,8 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def rotate(
-    ctx: click.Context, playbook: str | None, dry_run: bool, saved: Path | None, if_due: bool, yes: bool, reason: str,
-    value_stdin: bool, commit: bool, as_json: bool,
+    ctx: click.Context, playbook: str | None, dry_run: bool, saved: Path | None, if_due: bool, goes_on: bool, yes: bool,
+    reason: str, value_stdin: bool, commit: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Give every place of PLAYBOOK a new value, prove it, or put all of them back, proven."""
     if dry_run:
@@ -53,6 +57,10 @@ def rotate(
             raise UsageError("cannot rotate by a plan and change nothing: give --dry-run or --plan")
         ctx.invoke(plan, playbook=playbook, as_json=as_json)
         return
+    if goes_on and (saved or value_stdin):
+        raise UsageError(
+            "cannot go on with a run by another plan or value: leave --resume out, or --plan, --value-stdin"
+        )
     want_consent(yes or (not value_stdin and is_interactive()), "keyrotor rotate --yes")
     value = _value_from_stdin() if value_stdin else None
 
@@ -60,7 +68,9 @@ def rotate(
 
     world = real_world(as_json, yes)
     file = world.folder / saved.expanduser() if saved else None
-    end(app.rotate(world, playbook, app.Wish(if_due, commit, reason, value, file)), as_json)
+    wish = app.Wish(if_due, commit, reason, value, file, goes_on)
+    by_run = saved is not None and playbook is None
+    end(telling(world, "rotate", playbook, lambda: app.rotate(world, playbook, wish), by_run=by_run), as_json)
 
 
 @click.command()
@@ -72,22 +82,27 @@ def resume(run: str | None, settings: tuple[str, ...], as_json: bool) -> None:
     from keyrotor import runs
 
     within = dict(_within(setting) for setting in settings)
-    end(runs.resume(real_world(as_json, True), run, within), as_json)
+    world = real_world(as_json, True)
+    end(telling(world, "resume", None, lambda: runs.resume(world, run, within), by_run=True), as_json)
 
 
 @click.command()
 @click.argument("run", required=False)
 @yes_option
+@click.option("--confirm", metavar="RUN", default="", help="The run's id once more, where its former key has leaked.")
 @json_option
-def rollback(run: str | None, yes: bool, as_json: bool) -> None:
+def rollback(run: str | None, yes: bool, confirm: str, as_json: bool) -> None:
     """End all old: an owed run without asking, or the newest closed RUN by name."""
     from keyrotor import runs
 
     def consents(account: Account) -> bool:
+        if runs.brings_back_leaked(account.run):
+            return _is_typed(account, confirm)
         want_consent(yes or is_interactive(), f"keyrotor rollback {account.id} --yes")
         return yes or ask(f"Run {account.id} ended {account.run.outcome}. Put the former key back everywhere?")
 
-    end(runs.rollback(real_world(as_json, True), run, consents), as_json)
+    world = real_world(as_json, True)
+    end(telling(world, "roll back", None, lambda: runs.rollback(world, run, consents), by_run=True), as_json)
 
 
 @click.command()
@@ -114,6 +129,18 @@ def forget(run: str | None, yes: bool) -> None:
             sys.exit(Exit.FAILED)
     forgotten = runs.forget(real_world(False, True), run)
     click.echo(f"forgotten: {', '.join(forgotten)}" if forgotten else "nothing to forget")
+
+
+def _is_typed(account: Account, confirm: str) -> bool:
+    """Whether the person means it: the key that comes back is one that others have."""
+    if confirm:
+        return confirm == account.id
+    case = account.run.plan.incident
+    want_consent(
+        is_interactive(), f"keyrotor rollback {account.id} --confirm {account.id}  ({case}: its key has leaked)"
+    )
+    click.echo(f"The former key has leaked ({case}): whoever has it could use the gateway again.")
+    return bool(click.prompt("Type the run's id to bring it back", default="", show_default=False) == account.id)
 
 
 def _value_from_stdin() -> Secret:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -14,6 +15,7 @@ from keyrotor.errors import InterruptedRun, KeyrotorError, RefusedError, UsageEr
 
 if TYPE_CHECKING:
     from keyrotor.core.report import Report
+    from keyrotor.telling import Asked
     from keyrotor.world import RealWorld
 
 
@@ -42,7 +44,7 @@ def _tell(error: KeyrotorError, ctx: click.Context) -> NoReturn:
     console.complain(failed, is_unchanged=isinstance(error, RefusedError))
     if ctx.meta.get("json", False):
         print_json(console.as_json(failed))
-    ctx.exit(error.exit)
+    ctx.exit(ctx.meta.get("exit_of_error", error.exit))
 
 
 def _as_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
@@ -81,6 +83,41 @@ def real_world(as_json: bool, yes: bool) -> RealWorld:
     except OSError:
         raise UsageError("cannot start: the current folder is gone", hint="cd  (to one that is there)") from None
     return RealWorld(dict(os.environ), folder, shown, stop)
+
+
+def telling(
+    world: RealWorld, verb: str, playbook: str | None, work: Callable[[], Report], *, by_run: bool = False
+) -> Report:
+    """What the command comes to; whoever is to hear of it is told. `by_run`: the run says of which playbook it is."""
+    from keyrotor.telling import Asked
+
+    # A terminal's programs may have been started by systemd, too.
+    is_alone = "INVOCATION_ID" in world.env and not any(map(_is_terminal, (sys.stdin, sys.stdout, sys.stderr)))
+    asked = Asked(verb, playbook, by_run, is_alone)
+    try:
+        report = work()
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise  # who was asked has gone: they know
+    except Exception as error:
+        from keyrotor import screen
+
+        for note in _told(world, asked, error):
+            screen.Plain(sys.stderr).say(f"note: {note}")
+        raise
+    return replace(report, notes=(*report.notes, *_told(world, asked, report)))
+
+
+def _told(world: RealWorld, asked: Asked, ended: Report | Exception) -> list[str]:
+    from keyrotor.telling import after
+
+    try:
+        return after(world, asked, ended)
+    except Exception as error:  # noqa: BLE001  the command is over, and what it came to stands
+        return [f"cannot tell anybody: {internal(error)}"]
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def end(report: Report, as_json: bool) -> None:

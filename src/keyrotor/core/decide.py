@@ -63,6 +63,7 @@ def next_move(run: Run) -> Move:
 
 
 def _forward(run: Run) -> Move:
+    spent: list[str] = []
     for row, mark in _undone(run):
         if mark.failures < row.act.tries:
             return Put(row, Value.NEW)
@@ -70,8 +71,10 @@ def _forward(run: Run) -> Move:
             continue  # the new value works everywhere else: going back would only cost a second outage
         if may_turn_back(run):
             return TurnBack(_why(row, mark))
-        return Halt(Outcome.STUCK, _why(row, mark))
-    return Settle()
+        spent.append(_why(row, mark))
+        if not (is_past_return(run) and plan.is_client(run.plan.rows, row)):
+            break
+    return Halt(Outcome.STUCK, " · ".join(spent)) if spent else Settle()
 
 
 def _back(run: Run) -> Move:
@@ -102,8 +105,7 @@ def _outcome(run: Run) -> Outcome:
 
 def may_turn_back(run: Run) -> bool:
     """Whether the run may turn back by itself: data in the plan, and how far the run has come."""
-    barrier = run.marks.get(run.plan.no_return)
-    return run.has_way_back and run.goal is Value.NEW and not (barrier and barrier.has_begun)
+    return run.has_way_back and run.goal is Value.NEW and not is_past_return(run)
 
 
 def must_go_back(run: Run, row: Row, holds: Holds) -> bool:
@@ -149,14 +151,13 @@ def is_given_up(run: Run, row: Row) -> bool:
     """Whether a client that was moved, and was then found with something else, cannot be put once more: all is proven
     by then, so it is left to a person."""
     mark = run.mark(row)
-    return "settle" in mark.drifts and mark.failures >= row.act.tries and is_client(run, row)
+    return "settle" in mark.drifts and mark.failures >= row.act.tries and plan.is_client(run.plan.rows, row)
 
 
-def is_client(run: Run, row: Row) -> bool:
-    """Whether nothing in the plan depends on what this row holds: it stands below every unit and door."""
-    below = run.plan.rows[run.plan.rows.index(row) + 1 :]
-    is_last = not any(each.act in (Act.RESTART, Act.COMMAND, Act.ADMIT) for each in below)
-    return row.act in (Act.FILE, Act.STORE) and is_last and any(each.act.is_proof for each in below)
+def is_past_return(run: Run) -> bool:
+    """Whether the old value has leaked, and what runs with it was told to take up the new one."""
+    barrier = run.marks.get(run.plan.no_return)
+    return run.goal is Value.NEW and bool(barrier and barrier.has_begun)
 
 
 def begins_outage(run: Run, row: Row) -> bool:

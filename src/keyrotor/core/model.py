@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from keyrotor.core.addressee import Addressee
 from keyrotor.core.kept import NEVER as NEVER  # noqa: PLC0414  everybody but `exec` knows them by this module
 from keyrotor.core.kept import Source as Source  # noqa: PLC0414  as above
 
@@ -116,6 +117,8 @@ class Playbook:
     keep: float  # seconds for which the former value's ciphertext stays after the close
     generate: Mapping[str, Any]
     places: tuple[Declared, ...]
+    window: str = ""  # when `--if-due` may rotate: `Mon..Fri 02:00-05:00`; "" for always
+    notify: tuple[Addressee, ...] = ()  # who is told how a command ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ class Plan:
     purpose: Purpose = Purpose.ROTATE
     stale: tuple[str, ...] = ()  # fingerprints of all else that a repair replaces
     no_return: str = ""  # id of the row whose `moving` ends turning back by itself (an incident's unit)
+    incident: str = ""  # the id of the incident that it is a step of; its former value is kept until that is closed
 
     def row(self, row_id: str) -> Row:
         return next(row for row in self.rows if row.id == row_id)

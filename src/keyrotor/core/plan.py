@@ -103,6 +103,13 @@ def _want_files_above(where: str, unit: Declared, below: tuple[Declared, ...]) -
             raise PlaybookError(f"{where}: place {declared.id} stands after {unit.id}, which reads it when it starts")
 
 
+def is_client(all_rows: Sequence[Row], row: Row) -> bool:
+    """Whether nothing in the plan depends on what this row holds: it stands below every unit and door."""
+    below = all_rows[all_rows.index(row) + 1 :]
+    is_last = not any(each.act in (Act.RESTART, Act.COMMAND, Act.ADMIT) for each in below)
+    return row.act in (Act.FILE, Act.STORE) and is_last and any(each.act.is_proof for each in below)
+
+
 def restarts(all_rows: Sequence[Row]) -> frozenset[str]:
     """The rows by whose put a door goes away until it is proven again."""
     units = (unit_of(all_rows, row) for row in all_rows if row.act is Act.ADMIT)

@@ -36,7 +36,7 @@ class Recorded:
 
     runs: tuple[Past, ...] = ()  # oldest first
     stamps: tuple[tuple[int, datetime], ...] = ()  # every entry's number and time, in the order of the record
-    broken: int = 0  # the first entry that does not follow from the one before it; 0 if the chain is whole
+    broken: str = ""  # the first thing that is wrong with its chain or its signed head; "" if it is whole
     fault: str = ""  # why it cannot be read; "" if it can
     hint: str = ""
 

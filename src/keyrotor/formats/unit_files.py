@@ -11,20 +11,20 @@ needs stand in its own comments.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from keyrotor.errors import RefusedError
+from keyrotor.formats import unit_lines
+from keyrotor.formats.unit_lines import Origin as Origin  # noqa: PLC0414  everybody knows it by this module
+from keyrotor.formats.unit_lines import cannot_stand as cannot_stand  # noqa: PLC0414  as above
+from keyrotor.formats.unit_lines import marked, specified, whole, word
 
 STOP_LEAST = 45.0  # seconds: LiteLLM drains for 30 after SIGTERM
 STOP_MOST = 90.0  # seconds: systemd's own default
 START = 12.0  # seconds: the slowest quiet start of LiteLLM measured was 11.6
 SLOW_START = 30.0  # seconds of the door's `within` that are left for a start
-_MARK = "# keyrotor service: "
-_DIGEST = re.compile(rf"^{_MARK}sha256 ([0-9a-f]{{64}})\n\Z", re.MULTILINE)
+_MAKER = "service"
 
 # What LiteLLM bears, and what a user's manager can do without any privilege: system call filters and flags, no mount
 # namespaces (which a user has only where user namespaces are allowed) and no capabilities.
@@ -56,15 +56,6 @@ _WHY_GUNICORN = """\
 _WHY_PLAIN = """\
 # No socket unit: whoever connects while the gateway restarts is refused.
 """
-
-
-class Origin(StrEnum):
-    """Whose text a unit file is."""
-
-    ABSENT = "absent"
-    OURS = "ours"
-    EDITED = "edited"  # ours, and somebody has changed it since
-    FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +93,13 @@ class Wanted:
 def service(wanted: Wanted) -> str:
     """The unit's text. Raises RefusedError for a path that cannot stand in one."""
     stop = min(STOP_MOST, max(STOP_LEAST, wanted.within - SLOW_START))
-    needed = f"Requires={_specified(wanted.socket)}\nAfter={_specified(wanted.socket)}\n" if wanted.has_socket else ""
+    needed = f"Requires={specified(wanted.socket)}\nAfter={specified(wanted.socket)}\n" if wanted.has_socket else ""
     online = "Wants=network-online.target\nAfter=network-online.target\n" if wanted.scope == "system" else ""
-    env_files = "".join(f"EnvironmentFile={_path(path)}\n" for path in wanted.env_files)
-    user = f"User={_specified(wanted.user)}\n" if wanted.user else ""
+    env_files = "".join(f"EnvironmentFile={whole(path)}\n" for path in wanted.env_files)
+    user = f"User={specified(wanted.user)}\n" if wanted.user else ""
     more = _HARDENING_OF_THE_SYSTEM if wanted.scope == "system" else ""
     target = "multi-user.target" if wanted.scope == "system" else "default.target"
-    return _marked(
+    return marked(
         f"""\
 # Made by `keyrotor service install`. Change it by a drop-in: systemctl --{wanted.scope} edit {wanted.name}
 [Unit]
@@ -119,7 +110,7 @@ StartLimitBurst=10
 
 [Service]
 Type=exec
-{user}WorkingDirectory={_path(wanted.project)}
+{user}WorkingDirectory={whole(wanted.project)}
 # No `-` before the path: without its keys the gateway must not start.
 {env_files}# No look-up of model prices over the network, no `.env` found beside the virtual environment.
 Environment=LITELLM_LOCAL_MODEL_COST_MAP=True LITELLM_MODE=PRODUCTION PYTHONUNBUFFERED=1
@@ -132,7 +123,8 @@ LimitCORE=0
 {_HARDENING}{more}
 [Install]
 WantedBy={target}
-"""
+""",
+        _MAKER,
     )
 
 
@@ -141,7 +133,7 @@ def socket(wanted: Wanted) -> str:
     is_local = wanted.host in ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104  compared, not bound
     host = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
     free = "" if is_local else "# The address may come up after us.\nFreeBind=yes\n"
-    return _marked(
+    return marked(
         f"""\
 # Made by `keyrotor service install`. Change it by a drop-in: systemctl --{wanted.scope} edit {wanted.socket}
 [Unit]
@@ -156,17 +148,14 @@ NoDelay=yes
 {free}
 [Install]
 WantedBy=sockets.target
-"""
+""",
+        _MAKER,
     )
 
 
 def origin(text: str | None) -> Origin:
     """Whose text it is."""
-    if text is None:
-        return Origin.ABSENT
-    if found := _DIGEST.search(text):
-        return Origin.OURS if _digest(text[: found.start()]) == found[1] else Origin.EDITED
-    return Origin.EDITED if _MARK in text else Origin.FOREIGN
+    return unit_lines.origin(text, _MAKER)
 
 
 def has_socket(text: str) -> bool:
@@ -189,53 +178,15 @@ def program(text: str) -> str:
     return f"{path.rpartition('/')[0]}/litellm"
 
 
-def cannot_stand(path: str) -> str:
-    """Why a path cannot stand in a unit; "" if it can."""
-    if not path.isprintable():
-        return "a newline, a byte that is no UTF-8 or another unprintable character"
-    if sign := next((sign for sign in "*?[\\" if sign in path), ""):
-        return f"`{sign}`, which systemd takes for a pattern"
-    return "a blank at its end" if path != path.strip() else ""
-
-
 def _command(wanted: Wanted) -> str:
     """The line that starts it, `:` before it so that no `$` means anything, and why it is this program."""
-    config = _word(wanted.config)
+    config = word(wanted.config)
     if wanted.has_socket and not wanted.has_database:
-        setting = f"Environment={_word(f'CONFIG_FILE_PATH={wanted.config}')}\n"
-        beside = _word(wanted.server.rpartition("/")[0])
-        command = f"{_word(wanted.server)} litellm.proxy.proxy_server:app --fd 3 --app-dir {beside}"
+        setting = f"Environment={word(f'CONFIG_FILE_PATH={wanted.config}')}\n"
+        beside = word(wanted.server.rpartition("/")[0])
+        command = f"{word(wanted.server)} litellm.proxy.proxy_server:app --fd 3 --app-dir {beside}"
         return f"{setting}{_WHY_UVICORN}ExecStart=:{command}\n"
-    listens = f"--config {config} --host {_word(wanted.host)} --port {wanted.port}"
+    listens = f"--config {config} --host {word(wanted.host)} --port {wanted.port}"
     if wanted.has_socket:
-        return f"{_WHY_GUNICORN}ExecStart=:{_word(wanted.server)} {listens} --run_gunicorn\n"
-    return f"{_WHY_PLAIN}ExecStart=:{_word(wanted.server)} {listens}\n"
-
-
-def _marked(text: str) -> str:
-    return f"{text}{_MARK}sha256 {_digest(text)}\n"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _path(path: str) -> str:
-    """A path that takes the rest of its line, where quotes and blanks mean nothing. Raises RefusedError."""
-    if why := cannot_stand(path):
-        raise RefusedError(f"cannot write a unit with {path!r}: it has {why}", hint="give it another name")
-    return _specified(path)
-
-
-def _word(text: str) -> str:
-    """One word of a line, quoted. Raises RefusedError."""
-    if not text.isprintable():
-        raise RefusedError(
-            f"cannot write a unit with {text!r}: it has {cannot_stand(text)}", hint="give it another name"
-        )
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return _specified(f'"{escaped}"' if re.search(r"""[\s"'\\;]""", text) else text)
-
-
-def _specified(text: str) -> str:
-    return text.replace("%", "%%")
+        return f"{_WHY_GUNICORN}ExecStart=:{word(wanted.server)} {listens} --run_gunicorn\n"
+    return f"{_WHY_PLAIN}ExecStart=:{word(wanted.server)} {listens}\n"

@@ -35,13 +35,15 @@ WITHIN = 120  # seconds; two calls of sops with 60 s each, should a key command 
 _CARRIED = (
     *("User", "Group", "SupplementaryGroups", "UMask", "PassEnvironment", "WorkingDirectory", "PrivateTmp"),
     *("ProtectSystem", "ProtectHome", "ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths"),
+    *("NoNewPrivileges", "LockPersonality", "RestrictNamespaces", "RestrictRealtime", "RestrictAddressFamilies"),
+    *("SystemCallArchitectures", "SystemCallFilter", "SystemCallErrorNumber"),
 )
-# What decides as well, and is not carried: an image, another root, bound folders, a filter of system calls.
+# What decides as well, and is not carried: an image, another root, bound folders.
 _NOT_CARRIED = (
     *("RootDirectory", "RootImage", "BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem", "DynamicUser"),
-    *("PrivateUsers", "PrivateNetwork", "NoExecPaths", "SystemCallFilter", "RestrictAddressFamilies"),
+    *("PrivateUsers", "PrivateNetwork", "NoExecPaths"),
 )
-_DEFAULTS = {"UMask": "0022"}
+_DEFAULTS = {"UMask": "0022", "SystemCallErrorNumber": "2147483646"}  # the latter stands for a kill
 _UNSET = ("", "no", "~")
 _ASKED = ",".join(
     ("LoadState", "Environment", "EnvironmentFiles", "UnsetEnvironment", "ExecStart", *_CARRIED, *_NOT_CARRIED)

@@ -18,6 +18,7 @@ from keyrotor.core.findings import Finding, found
 from keyrotor.ports import Seen
 
 GRACE = timedelta(days=1)  # past its moment: a random delay, a machine that was asleep
+SKIPPED = "exec-condition"  # the result of a service that found nothing due
 PATIENCE = timedelta(days=2)  # of a key that is due: a timer wakes daily, with a day's grace
 
 
@@ -31,24 +32,26 @@ class Host:
             user = _user()
             yield found("linger-off", user, user=user)
         names = timer_names(seen.book.name)
+        book = f"{seen.book.name}{' --system' if self.scope == 'system' else ''}"
         asked = self.systemd.timers(names)
         known = [timer for timer in asked[:2] if timer.is_known]
         if not known:
-            yield found("timer-absent", names[0], playbook=seen.book.name)
+            yield found("timer-absent", names[0], playbook=book)
             return
         timer = next((each for each in known if each.active == "active"), known[0])
-        yield from self._of(timer, self._woken(timer, asked[2:]), seen)
+        yield from self._of(timer, self._woken(timer, asked[2:]), seen, book)
 
     def _woken(self, timer: Timer, asked: list[Timer]) -> Timer:
         """The service that the timer wakes; it is asked for only where it has another name than the timer's."""
         return next((each for each in asked if each.name == timer.wakes), None) or self.systemd.timers([timer.wakes])[0]
 
-    def _of(self, timer: Timer, service: Timer, seen: Seen) -> Iterator[Finding]:
+    def _of(self, timer: Timer, service: Timer, seen: Seen, book: str) -> Iterator[Finding]:
         if timer.active != "active":
-            yield found("timer-inactive", timer.name, scope=self.scope)
+            yield found("timer-inactive", timer.name, scope=self.scope, playbook=book)
         elif why := _silence(timer, seen):
-            yield found("timer-silent", timer.name, scope=self.scope, since=f"{timer.since:%Y-%m-%d}", how=why)
-        if service.active == "failed" or service.result not in ("", "success"):
+            words = {"scope": self.scope, "playbook": book, "since": f"{timer.since:%Y-%m-%d}", "how": why}
+            yield found("timer-silent", timer.name, **words)
+        if service.active == "failed" or service.result not in ("", "success", SKIPPED):
             words = {"service": service.name, "result": service.result, "scope": self.scope}
             yield found("timer-failed", timer.name, **words)
 

@@ -84,10 +84,12 @@ class Keeping:
             raise PlaceError(f"cannot write the record: {path} is read-only", hint=hint)
         with Journal.peek(self.state) as journal:
             count = len(journal.accounts())
-            broken = journal.verify()
-        if broken:
-            raise PlaceError(f"cannot believe the record: entry {broken.seq} does not follow from the one before it")
-        return f"{count} run{'' if count == 1 else 's'}, and the chain is whole" if count else "there is none yet"
+            verdict = journal.verify()
+        if verdict.fault:
+            raise PlaceError(f"cannot believe the record: {verdict.fault.said}")
+        if verdict.entries == 0:
+            return "there is none yet"
+        return f"{count} run{'' if count == 1 else 's'}, and {verdict.brief}"
 
     def _owed(self) -> Line | str:
         file = Path(self.source.file) if self.source else None

@@ -49,7 +49,7 @@ class Record:
             hint = seen.recorded.hint or f"ls -la {self.state}  (whose is it, and is it whole?)"
             yield found("record-unreadable", place, reason=fault, hint=hint)
         if seen.recorded.broken:
-            yield found("record-broken", place, entry=seen.recorded.broken)
+            yield found("record-broken", place, broken=seen.recorded.broken)
 
     def _readable(self) -> Iterator[Finding]:
         """One finding, at the first that others can read: what mends it mends them all."""

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keyrotor.boundary import files, generate, keychain, plaintext, private, writable
+from keyrotor.boundary import evidence, files, generate, keychain, machine, plaintext, private, writable
 from keyrotor.boundary.signals import Signals
 from keyrotor.boundary.systemd import timer_names
 from keyrotor.core.checkup import Check, Examined, Line
@@ -16,11 +17,18 @@ from keyrotor.core.discovered import Hunted
 from keyrotor.core.founding import Asked, Survey
 from keyrotor.core.model import Playbook, Row, Source, Value
 from keyrotor.core.serving import Wish
+from keyrotor.core.swept import Swept
+from keyrotor.core.timing import Wish as TimerWish
 from keyrotor.errors import PlaceError, RefusedError, UsageError
 from keyrotor.ports import Look, Place, Screen, Service, Wanted
+from keyrotor.ports.responding import Responder
 from keyrotor.secret import Pair, Secret
 from keyrotor.session import KEPT
 from keyrotor.world.parts import Parts
+
+if TYPE_CHECKING:
+    from keyrotor.telling import Post
+    from keyrotor.timer import Timing
 
 
 class RealWorld(Parts):
@@ -43,7 +51,7 @@ class RealWorld(Parts):
         for scope in {place.options["scope"] for place in book.places if place.kind == "systemd-unit"}:
             self.manager(scope).expect(timer_names(book.name))
 
-    def inherit(self, lock: int) -> None:
+    def inherit(self, lock: int | None) -> None:
         self.processes.lock = lock
 
     def hurry(self, seconds: float) -> None:
@@ -128,10 +136,7 @@ class RealWorld(Parts):
         return generate.new_key().hex()
 
     def imprint(self, path: Path, salt: str) -> str:
-        if not files.exists(path):
-            return ""
-        seen = files.look(path)
-        return files.digest(bytes.fromhex(salt) + b"%b\0%o\0" % (bytes(seen.path), seen.mode) + seen.data)
+        return evidence.imprint(path, salt)
 
     def save(self, path: Path, data: bytes, is_ours: Callable[[bytes], bool]) -> None:
         """Make a private file, or replace one that is ours by what is in it. Raises PlaceError, UsageError."""
@@ -204,10 +209,61 @@ class RealWorld(Parts):
 
         return discovering.hunt(self, book, rows, values, former, roots)
 
+    def sweep(
+        self,
+        values: Mapping[str, Secret],
+        roots: Sequence[Path],
+        books: Sequence[Playbook],
+        told: Callable[[str, int, int], None],
+        *,
+        files_only: bool,
+    ) -> Swept:
+        from keyrotor.world import sweeping_up
+
+        return sweeping_up.sweep(self, values, roots, books, told, files_only=files_only)
+
+    def usual_roots(self, books: Sequence[Playbook]) -> Sequence[Path]:
+        from keyrotor.world import sweeping_up
+
+        return sweeping_up.usual(self, books)
+
+    def weight(self, roots: Sequence[Path]) -> tuple[int, int]:
+        from keyrotor.world import sweeping_up
+
+        return sweeping_up.weight(self, roots)
+
+    def post(self, source: Source | None) -> Post:
+        from keyrotor.world import notifying
+
+        return notifying.Post(self, source)
+
+    def host(self) -> str:
+        return machine.name()
+
     def edit(self, file: Path, edited: Callable[[bytes], bytes]) -> None:
         if refusals := writable.refusals(file):
             raise RefusedError(refusals[0])
         files.update(file, edited)
+
+    def who(self) -> str:
+        return machine.who()
+
+    def responder(self, book: Playbook, rows: Sequence[Row], values: Mapping[str, Secret] | None) -> Responder:
+        from keyrotor.world import responding
+
+        return responding.responder(self, book, rows, values)
+
+    def cleaner(
+        self, secrets: Sequence[Secret], others: Sequence[Secret], known: frozenset[str]
+    ) -> Callable[[str], str]:
+        from keyrotor.world import reporting
+
+        return reporting.cleaner(self, secrets, others, known)
+
+    def timing(self, book: Playbook, rows: Sequence[Row], wish: TimerWish) -> Timing:
+        from keyrotor.world import timing
+
+        return timing.timing(self, book, rows, wish)
 
     def variables(self) -> Mapping[str, str]:
         from keyrotor.looks import environment

@@ -1,0 +1,37 @@
+"""What is different about a rotation when the old value has leaked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from keyrotor.core.machine import Moved, Run
+from keyrotor.core.model import Act, Playbook, Value
+from keyrotor.core.report import Timed
+
+
+def hurried(book: Playbook, reached: str = "") -> Playbook:
+    """The playbook as it is rotated now: the gateway may be down, or be kept from answering the old value. `reached` is
+    the address of its door meanwhile, where it is another one."""
+    more: Mapping[str, Mapping[str, Any]] = {
+        "systemd-unit": {"may_be_down": True},
+        "litellm": {"may_be_open": True, **({"url": reached} if reached else {})},
+    }
+    places = (replace(each, options={**each.options, **more.get(each.kind, {})}) for each in book.places)
+    return replace(book, places=tuple(places))
+
+
+def is_replaced(run: Run) -> bool:
+    """Whether the gateway has the new value, by its own proof; a client may be behind all the same."""
+    proofs = [run.mark(row) for row in run.plan.rows if row.act.is_proof]
+    is_proven = bool(proofs) and all(mark.is_done or mark.unproven for mark in proofs)
+    return run.has_rotated or (run.goal is Value.NEW and is_proven)
+
+
+def taken_up(run: Run, timed: Sequence[Timed]) -> datetime:
+    """When the gateway took up the new value: from then on counts what it has cached of the old one."""
+    restarts = {row.id for row in run.plan.rows if row.act is Act.RESTART}
+    moved = [at for at, event in timed if isinstance(event, Moved) and event.row in restarts]
+    return moved[-1] if moved else timed[-1][0]

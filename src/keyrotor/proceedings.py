@@ -1,0 +1,164 @@
+"""How an incident stands, told to a person or a program. Pure: the record in, lines or JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keyrotor.casebook import Docket
+from keyrotor.chronicle import Told
+from keyrotor.core.addressee import Occasion
+from keyrotor.core.incident import (
+    EVENTS,
+    Began,
+    Deed,
+    Did,
+    Event,
+    IncidentClosed,
+    IncidentOpened,
+    Missed,
+    State,
+    Step,
+    Ticked,
+)
+from keyrotor.core.model import Task
+from keyrotor.core.notice import Notice, Scene
+from keyrotor.errors import Exit
+
+_SYMBOLS = {State.DONE: "✓", State.FAILED: "✗", State.BEGUN: "…", State.OPEN: " "}
+_WORDS = {State.BEGUN: "begun; whether it was done is not known", State.OPEN: "not begun"}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an incident stands, with what its runs have left to a person."""
+
+    docket: Docket
+    tasks: tuple[Task, ...] = ()  # all that is open
+    why: str = ""  # why nobody went on with it just now
+
+    @property
+    def exit(self) -> Exit:
+        """By the worst of what is open: a key that is not replaced, one that is not proven dead, anything else."""
+        if self.why:
+            return Exit.INTERRUPTED
+        still_open = {step.deed for step in self.docket.incident.open_steps}
+        rest = Exit.FINDINGS if still_open else Exit.DONE
+        worst = {Deed.ROTATE: Exit.STUCK, Deed.PROVE: Exit.OLD_ALIVE}
+        return next((code for deed, code in worst.items() if deed in still_open), rest)
+
+
+def status(standings: Sequence[Standing]) -> Told:
+    """Each incident, step by step, and what is to be done next."""
+    lines = [line for standing in standings for line in _lines(standing)]
+    return Told(tuple(lines) or ("no incident is on record",), {"incidents": [_data(each) for each in standings]})
+
+
+def notice(standing: Standing, scene: Scene) -> Notice:
+    """What people are told of it. The reason that somebody has typed stays here."""
+    docket, incident = standing.docket, standing.docket.incident
+    left = _left(docket) if not incident.is_closed else "closed"
+    return Notice(
+        scene=scene,
+        occasions=(Occasion.INCIDENT,),
+        title=f"incident {docket.id} on {scene.host}: {left}",
+        lines=tuple(line.strip() for line in _lines(standing)[1:]),
+        outcome="closed" if incident.is_closed else "open",
+        exit=int(standing.exit),
+        tasks=standing.tasks,
+        hint="" if incident.is_closed else f"keyrotor incident status {docket.id}",
+    )
+
+
+def closed(docket: Docket, forgotten: Sequence[str]) -> Told:
+    """That it is closed, and what was forgotten."""
+    lines = [f"{docket.id} is closed: {docket.incident.cause}"]
+    lines += [f"the leaked value of run {run} is forgotten: it can never come back" for run in forgotten]
+    lines += [f"its report: keyrotor incident report {docket.id}"]
+    return Told(tuple(lines), {"incident": docket.id, "cause": docket.incident.cause, "forgotten": list(forgotten)})
+
+
+def log(docket: Docket) -> Told:
+    """Every event of one incident."""
+    text = [f"{at.astimezone():%Y-%m-%d %H:%M:%S}  {_kind(event):<16}  {_said(event)}" for at, event in docket.timed]
+    events = [{"at": at.isoformat(), "event": _kind(event), "detail": _said(event)} for at, event in docket.timed]
+    return Told(tuple(map(str.rstrip, text)), {"incident": docket.id, "events": events})
+
+
+def brief(dockets: Sequence[Docket]) -> Told:
+    """The incidents that are open, a line or two for each, for `status`."""
+    still_open = [docket for docket in dockets if not docket.incident.is_closed]
+    lines = [
+        f"INCIDENT {each.id} is open: {each.incident.case.reason}; {_left(each)}  (keyrotor incident status {each.id})"
+        for each in still_open
+    ]
+    data = [{"incident": each.id, "open_steps": [step.id for step in each.incident.open_steps]} for each in still_open]
+    return Told(tuple(lines), {"incidents": data})
+
+
+def _left(docket: Docket) -> str:
+    count = len(docket.incident.open_steps)
+    return f"{count} step{'s' if count != 1 else ''} to go" if count else "every step is done; close it"
+
+
+def _lines(standing: Standing) -> list[str]:
+    docket, incident = standing.docket, standing.docket.incident
+    case, how = incident.case, "closed" if incident.is_closed else "open"
+    lines = [f"{docket.id} is {how}: {case.reason}"]
+    for step in case.steps:
+        stand = incident.stand(step)
+        lines.append(f"  {_SYMBOLS[stand.state]} {step.id}: {stand.said or _WORDS.get(stand.state, '')}")
+        lines += [f"      hint: {stand.hint}"] if stand.hint else []
+    lines += [f"  to do: {task.text}  (then: keyrotor done {task.id})" for task in standing.tasks]
+    lines += [f"  {standing.why}"] if standing.why else []
+    return [*lines, *_next(standing)]
+
+
+def _next(standing: Standing) -> list[str]:
+    docket, incident = standing.docket, standing.docket.incident
+    if incident.is_closed:
+        forced = f" (closed all the same: {incident.forced})" if incident.forced else ""
+        return [f"  its cause: {incident.cause}{forced}"]
+    if incident.open_steps:
+        is_free = incident.case.contain == "none" or incident.stand(Step(Deed.LIFT)).state is State.DONE
+        note = [] if is_free else ["  the gateway stays contained until then"]
+        return [*note, f"  to go on: keyrotor incident resume {docket.id}"]
+    return [f'  to end it: keyrotor incident close {docket.id} --cause "how it could leak"']
+
+
+def _data(standing: Standing) -> dict[str, Any]:
+    docket, incident = standing.docket, standing.docket.incident
+    stands = [(step, incident.stand(step)) for step in incident.case.steps]
+    return {
+        "incident": docket.id,
+        "state": "closed" if incident.is_closed else "open",
+        "exit": int(standing.exit),
+        "reason": incident.case.reason,
+        "why": standing.why,
+        "opened": docket.opened.isoformat(),
+        "closed": docket.closed.isoformat() if docket.closed else None,
+        "cause": incident.cause,
+        "steps": [
+            {"id": step.id, "state": str(stand.state), "said": stand.said, "hint": stand.hint} for step, stand in stands
+        ],
+        "todo": [{"id": task.id, "place": task.row, "text": task.text} for task in standing.tasks],
+    }
+
+
+def _kind(event: Event) -> str:
+    return next(name for name, kind in EVENTS.items() if isinstance(event, kind))
+
+
+def _said(event: Event) -> str:
+    match event:
+        case IncidentOpened(case):
+            return case.reason
+        case Began(step):
+            return step
+        case Did(step, said) | Missed(step, said):
+            return f"{step}: {said}"
+        case Ticked(task):
+            return f"task {task}"
+        case IncidentClosed(cause, forced):
+            return f"{cause} (all the same: {forced})" if forced else cause

@@ -1,0 +1,140 @@
+"""The machine of an incident: which step comes next, and what a record of it means."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyrotor.core.incident import (
+    EVENTS,
+    Began,
+    Case,
+    Deed,
+    Did,
+    Event,
+    Incident,
+    IncidentClosed,
+    IncidentOpened,
+    Missed,
+    State,
+    Ticked,
+    fold,
+    follow,
+    next_step,
+)
+from keyrotor.errors import JournalError
+
+ALL = ("freeze", "contain", "rotate:a", "rotate:b", "prove:a", "prove:b", "lift", "sweep", "exposure", "reach")
+CASE = Case("inc-1", "pushed", "2026-11-22T03:00:00+00:00", "", "stop", {"a": "/a.toml", "b": "/b.toml"})
+STEPS = tuple(step.id for step in CASE.steps)
+
+
+def opened(*events: Event) -> Incident:
+    return fold((IncidentOpened(CASE), *events))
+
+
+def done_with(fails: frozenset[str]) -> tuple[list[str], Incident]:
+    """The steps that are tried, one after the other, where these fail."""
+    incident, failed, tried = opened(), frozenset[str](), []
+    while step := next_step(incident, failed):
+        tried.append(step.id)
+        incident = follow(incident, Began(step.id))
+        is_bad = step.id in fails
+        incident = follow(incident, Missed(step.id, "cannot") if is_bad else Did(step.id, "done"))
+        failed |= {step.id} if is_bad else set()
+    return tried, incident
+
+
+def test_the_steps_are_done_in_their_order_each_playbook_by_itself() -> None:
+    """Evidence comes first, containment before the rotation; it ends only once every old key is dead."""
+    assert STEPS == ALL
+    assert done_with(frozenset())[0] == list(ALL)
+
+
+@pytest.mark.parametrize(
+    ("fails", "left_out"),
+    [
+        ("freeze", ()),
+        ("contain", ()),
+        ("rotate:a", ("prove:a", "lift")),
+        ("rotate:b", ("prove:b", "lift")),
+        ("prove:a", ("lift",)),
+        ("sweep", ()),
+        ("exposure", ()),
+    ],
+)
+def test_a_step_that_fails_keeps_back_only_what_depends_on_it(fails: str, left_out: tuple[str, ...]) -> None:
+    """Nobody is let in again before every key is proven dead; all else is done."""
+    tried, incident = done_with(frozenset({fails}))
+    assert tried == [step for step in ALL if step not in left_out]
+    assert {step.id for step in incident.open_steps} == {fails, *left_out}
+
+
+@given(st.sets(st.sampled_from(ALL)))
+def test_whatever_fails_no_step_is_tried_twice_and_none_is_forgotten(fails: set[str]) -> None:
+    """A go ends; what was not done is open, and the containment is not lifted before every proof."""
+    tried, incident = done_with(frozenset(fails))
+    assert len(tried) == len(set(tried))
+    still_open = {step.id for step in incident.open_steps}
+    assert still_open == set(ALL) - {step for step in tried if step not in fails}
+    assert "lift" not in tried or {"prove:a", "prove:b"} <= set(tried) - fails
+
+
+def test_a_step_that_was_killed_is_done_again() -> None:
+    """Its intent is on record and its result is not."""
+    incident = opened(Began("freeze"))
+    assert incident.stand(CASE.steps[0]).state is State.BEGUN
+    assert next_step(incident) == CASE.steps[0]
+
+
+def test_what_failed_is_tried_again_by_the_next_go() -> None:
+    """A resume forgives the failure."""
+    incident = opened(Began("freeze"), Missed("freeze", "cannot"))
+    assert next_step(incident, frozenset({"freeze"})) == CASE.steps[1]
+    assert next_step(incident) == CASE.steps[0]
+
+
+def test_a_task_keeps_its_number_and_is_ticked_off_by_it() -> None:
+    """Numbers are given in the order in which tasks come up, and never twice; a step done again gives new ones."""
+    incident = opened(
+        *(Did("sweep", "found", {}, ("clean a", "clean b")), Did("reach", "two", {}, ("tell them",)), Ticked(2))
+    )
+    assert incident.open_tasks == (("inc-1-1", "clean a"), ("inc-1-3", "tell them"))
+    again = follow(incident, Did("sweep", "found", {}, ("clean a",)))
+    assert again.open_tasks == (("inc-1-4", "clean a"), ("inc-1-3", "tell them"))
+
+
+def test_a_closed_incident_has_no_next_step_and_takes_no_step() -> None:
+    """Only a task may still be ticked off."""
+    incident = opened(IncidentClosed("a fork", "the rest is another machine's"))
+    assert next_step(incident) is None
+    assert (incident.cause, incident.forced) == ("a fork", "the rest is another machine's")
+    assert follow(incident, Ticked(1)).ticked == {1}
+    with pytest.raises(JournalError, match="closed"):
+        follow(incident, Began("freeze"))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [(), (Began("freeze"),), (IncidentOpened(CASE), IncidentOpened(CASE)), (IncidentOpened(CASE), Began("dance"))],
+)
+def test_what_cannot_have_happened_raises(events: tuple[Event, ...]) -> None:
+    """A record that nobody can have written is not believed."""
+    with pytest.raises(JournalError):
+        fold(events)
+
+
+def test_every_event_has_a_name_of_its_own_that_no_event_of_a_run_has() -> None:
+    """They stand in one table."""
+    from keyrotor.core import machine
+
+    assert EVENTS.keys() & machine.EVENTS.keys() == set()
+    assert all(one is not other for (a, one), (b, other) in product(EVENTS.items(), repeat=2) if a != b)
+
+
+def test_only_some_deeds_are_done_for_each_playbook() -> None:
+    """The others are done once for all."""
+    assert {deed for deed in Deed if deed.is_of_each} == {Deed.ROTATE, Deed.PROVE}

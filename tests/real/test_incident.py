@@ -1,0 +1,284 @@
+"""An incident on a real lab, from the night somebody pushed the key to its close."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from on_lab import SRC, Keyrotor, StartKeyrotor, edit, events, spellings, stray
+from test_json_schema import printed, want
+
+from keyrotor.demo.lab import Lab
+from keyrotor.demo.user_systemd import UserManager
+
+# A short proof: what the cache of the real LiteLLM needs is shown by tests of the proof itself.
+RESPONSE = """\
+name = "incident-response"
+[incident]
+playbooks = ["litellm-master-key"]
+contain = "{contain}"
+proof = "1s"
+[sweep]
+roots = ["."]
+elsewhere = false
+"""
+STEPS = (
+    *("freeze", "contain", "rotate:litellm-master-key", "prove:litellm-master-key"),
+    *("lift", "sweep", "exposure", "reach"),
+)
+OPEN = ("incident", "open", "--reason", "somebody pushed it", "--yes")
+
+
+def respond(lab: Lab, contain: str = "loopback", more: str = "") -> None:
+    """An incident playbook in the lab."""
+    (lab.project / "playbooks" / "incident-response.toml").write_text(RESPONSE.format(contain=contain) + more)
+
+
+def states(keyrotor: Keyrotor, lab: Lab) -> dict[str, str]:
+    told = json.loads(keyrotor(lab, "incident", "status", "--json").stdout)
+    return {step["id"]: step["state"] for step in told["incidents"][-1]["steps"]}
+
+
+def is_replaced(lab: Lab, old: str) -> None:
+    """The gateway has another key, and refuses this one."""
+    new = lab.current_key()
+    assert new != old
+    assert (lab.status(new), lab.status(old)) == (200, 400)
+
+
+def kept(lab: Lab) -> list[Path]:
+    return sorted((lab.state / "runs").glob("*/before.env"))
+
+
+def test_an_incident_from_its_opening_to_its_close(lab: Lab, keyrotor: Keyrotor) -> None:
+    """One command replaces the key and tells what is left; what is left keeps it open; the close forgets the key."""
+    respond(lab)
+    old = lab.current_key()
+    (lab.project / "notes.txt").write_text(f"do not push: {old}\n")
+
+    opened = printed(keyrotor, lab, *OPEN, "--exposed-since", "2026-01-01T00:00:00Z")
+    want("incident", opened)
+    (told,) = opened["incidents"]
+    assert {step["id"]: step["state"] for step in told["steps"]} == dict.fromkeys(STEPS, "done")
+    is_replaced(lab, old)
+    new = lab.current_key()
+    case, tasks = told["incident"], [task["id"] for task in told["todo"]]
+    assert len(tasks) >= 2, told["todo"]
+
+    status = keyrotor(lab, "status")
+    assert status.stdout.startswith(f"INCIDENT {case} is open"), status.stdout
+    want("status", printed(keyrotor, lab, "status"))
+    want("log-of-an-incident", printed(keyrotor, lab, "log", case, "--verify"))
+
+    refused = keyrotor(lab, "incident", "close", "--cause", "a fork")
+    assert refused.returncode == 3, refused.stderr
+    assert "take the dead key out of 1 place" in refused.stderr
+
+    report = keyrotor(lab, "incident", "report", "--out", "report.html")
+    assert report.returncode == 0, report.stderr
+    page = (lab.project / "report.html").read_text()
+    assert "notes.txt" in page
+    (lab.project / "notes.txt").unlink()
+    shown = "".join([str(opened), status.stdout, refused.stderr, page, keyrotor(lab, "log", case).stdout])
+    evidence = [path for path in (lab.state / "incidents").rglob("*") if path.is_file()]
+    assert evidence
+    for value in (old, new):
+        for spelling in spellings(value):
+            assert spelling not in shown.encode()
+            assert not any(spelling in path.read_bytes() for path in evidence)
+    assert stray(lab.root, [old]) == []
+
+    assert keyrotor(lab, "done", *tasks).returncode == 0
+    assert len(kept(lab)) == 1
+    closed = printed(keyrotor, lab, "incident", "close", "--cause", "a fork")
+    want("incident-closed", closed)
+    assert (closed["incident"], len(closed["forgotten"])) == (case, 1)
+    assert kept(lab) == []
+    assert "inc-" not in keyrotor(lab, "status").stdout
+    again = keyrotor(lab, "incident", "status", case)
+    assert (again.returncode, "its cause: a fork" in again.stdout) == (0, True)
+    assert keyrotor(lab, "log", "--verify").returncode == 0
+
+
+@pytest.mark.parametrize("contain", ["stop", "none"])
+def test_a_gateway_that_is_down_already_is_no_hindrance(
+    lab: Lab, keyrotor: Keyrotor, manager: UserManager, contain: str
+) -> None:
+    """Somebody has pulled the plug first: the key is replaced all the same, and the gateway is up at the end."""
+    respond(lab, contain)
+    old = lab.current_key()
+    assert lab.unit
+    manager.systemctl("stop", lab.unit)
+    done = keyrotor(lab, *OPEN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    is_replaced(lab, old)
+
+
+def test_a_client_that_cannot_be_written_keeps_no_leaked_key_alive(lab: Lab, keyrotor: Keyrotor) -> None:
+    """It is left to a person, and named; a rotation on any other day would have been refused."""
+    respond(lab)
+    old = lab.current_key()
+    lab.settings.write_text(lab.settings.read_text() + "}")
+    assert keyrotor(lab, "rotate", "--yes").returncode == 3
+    done = keyrotor(lab, *OPEN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    is_replaced(lab, old)
+    assert "put the new key there by hand" in done.stdout
+    assert ".factory/settings.json" in done.stdout
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_in_any_step_it_goes_on_where_it_was(
+    lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor, step: str
+) -> None:
+    """The step in doubt is done again, the others are not; and one run is enough."""
+    respond(lab)
+    old = lab.current_key()
+    process = start_keyrotor(lab, *OPEN)
+    deadline = time.monotonic() + 60
+    while ("step-began", step) not in [(kind, data.get("step")) for _, kind, data in events(lab)]:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    is_replaced(lab, old)
+    assert set(states(keyrotor, lab).values()) == {"done"}
+    done = [data["step"] for _, kind, data in events(lab) if kind == "step-done"]
+    assert sorted(done) == sorted(STEPS)
+    assert keyrotor(lab, "incident", "resume").returncode == 0
+    assert keyrotor(lab, "status", "--json").stdout.count('"owed": []') == 1
+
+
+def test_a_signal_ends_it_and_nothing_goes_back(lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor) -> None:
+    """Ctrl-C in the middle of the rotation: 22, the leaked key does not come back, resume goes on."""
+    respond(lab)
+    old = lab.current_key()
+    process = start_keyrotor(lab, *OPEN)
+    deadline = time.monotonic() + 60
+    while not any(kind == "moved" and "systemd" in data["row"] for _, kind, data in events(lab)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("it was done before the signal came")
+    assert process.returncode == 22, out + err
+    assert "keyrotor incident resume" in out
+    assert not any(kind == "turned-back" for _, kind, _ in events(lab))
+    assert keyrotor(lab, "incident", "resume").returncode == 0
+    is_replaced(lab, old)
+
+
+def test_nothing_brings_the_leaked_key_back_by_the_way(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Neither a rollback with --yes, nor a forget that would leave the sweep blind; one who means it types the id."""
+    respond(lab)
+    old = lab.current_key()
+    told = printed(keyrotor, lab, *OPEN)
+    run = next(run for run, kind, _ in events(lab) if kind == "opened")
+    refused = keyrotor(lab, "rollback", run, "--yes")
+    assert (refused.returncode, f"--confirm {run}" in refused.stderr) == (2, True), refused.stderr
+    assert keyrotor(lab, "rollback", run, "--confirm", "abcdef").returncode == 1
+    is_replaced(lab, old)
+
+    kept_by = told["incidents"][0]["incident"]
+    refused = keyrotor(lab, "forget", run)
+    assert (refused.returncode, kept_by in refused.stderr) == (2, True)
+    assert "nothing to forget" in keyrotor(lab, "forget", "--yes").stdout
+    assert len(kept(lab)) == 1
+
+    done = keyrotor(lab, "rollback", run, "--confirm", run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (lab.current_key(), lab.status(old)) == (old, 200)
+
+
+def test_what_is_refused_leaves_no_trace(lab: Lab, keyrotor: Keyrotor) -> None:
+    """No consent without a terminal, a key in the reason, a moment in the future, a second incident at once."""
+    respond(lab)
+    bare = OPEN[:-1]
+    assert keyrotor(lab, *bare).returncode == 2
+    pasted = keyrotor(lab, "incident", "open", "--yes", "--reason", f"pushed {lab.current_key()}")
+    assert (pasted.returncode, "looks like a key" in pasted.stderr) == (2, True)
+    assert lab.current_key() not in pasted.stderr
+    assert keyrotor(lab, *OPEN, "--detected-at", "2999-01-01").returncode == 2
+    assert keyrotor(lab, *OPEN, "--detected-at", "yesterday").returncode == 2
+    assert keyrotor(lab, *OPEN, "--detected-at", "2026-01-01", "--exposed-since", "2026-01-02").returncode == 2
+    assert keyrotor(lab, "incident", "close", "--cause", "none").returncode == 2
+    assert events(lab) == []
+    assert keyrotor(lab, "incident", "status").stdout == "no incident is on record\n"
+    assert keyrotor(lab, "incident", "resume").stdout == "no incident is on record\n"
+    assert keyrotor(lab, *OPEN).returncode == 0
+    second = keyrotor(lab, *OPEN)
+    assert (second.returncode, "is open (somebody pushed it)" in second.stderr) == (2, True)
+
+
+def test_a_step_that_fails_is_told_and_the_others_are_done(lab: Lab, keyrotor: Keyrotor) -> None:
+    """The identity is gone: nothing can be rotated, what can be known is known; it goes on once it is back."""
+    respond(lab, "stop")
+    old = lab.current_key()
+    identity = lab.identity.read_bytes()
+    lab.identity.unlink()
+    done = keyrotor(lab, *OPEN)
+    assert done.returncode == 21, done.stdout + done.stderr
+    assert "the gateway stays contained until then" in done.stdout
+    assert states(keyrotor, lab)["contain"] == "done"
+    assert states(keyrotor, lab)["rotate:litellm-master-key"] == "failed"
+    assert states(keyrotor, lab)["lift"] == "open"
+    assert lab.status(old) is None, "the gateway answers"
+    lab.identity.write_bytes(identity)
+    lab.identity.chmod(0o600)
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    is_replaced(lab, old)
+
+
+def test_it_can_be_closed_by_force_and_says_so(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Somebody may know better; the record keeps why."""
+    respond(lab)
+    assert keyrotor(lab, *OPEN).returncode == 0
+    closed = keyrotor(lab, "incident", "close", "--cause", "a fork", "--force", "the rest is done elsewhere")
+    assert closed.returncode == 0, closed.stderr
+    assert "closed all the same: the rest is done elsewhere" in keyrotor(lab, "incident", "status").stdout
+    assert kept(lab) == []
+
+
+def test_from_a_timers_environment_people_are_told(lab: Lab, keyrotor: Keyrotor, tmp_path: Path) -> None:
+    """No terminal, only what a service has: it does all, and tells whom the incident playbook names."""
+    heard = tmp_path / "heard.json"
+    respond(lab, more=f'[[notify]]\nkind = "command"\nrun = ["tee", "{heard}"]\n')
+    few = {name: text for name, text in lab.environment().items() if name in ("PATH", "HOME", "XDG_RUNTIME_DIR")}
+    few |= {name: text for name, text in lab.environment().items() if name.startswith(("SOPS_", "KEYROTOR_", "XDG_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "keyrotor", *OPEN],
+        env={**few, "PYTHONPATH": str(SRC)},
+        cwd=lab.project,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        start_new_session=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    notice = json.loads(heard.read_text())
+    assert (notice["event"], notice["exit"]) == ("incident", 0)
+    assert "somebody pushed it" not in heard.read_text()
+
+
+def test_an_edited_client_is_found_before_it_matters(lab: Lab, keyrotor: Keyrotor) -> None:
+    """A client with another key than the leaked one is none of the incident's: it is left, and named."""
+    respond(lab)
+    edit(lab.settings, lab.current_key(), "sk-somebody-elses-key")
+    done = keyrotor(lab, *OPEN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lab.settings.read_text().count("sk-somebody-elses-key") == 2
