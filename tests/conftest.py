@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +25,15 @@ for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
 
 # The keys of a record go to a file of the test's, never into the keyring of whoever runs the tests.
 os.environ.setdefault("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+
+
+@pytest.fixture(autouse=True)
+def usual_umask() -> Iterator[None]:
+    """A test that tries another umask leaves none to those after it."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
 
 # Run by one worker, in their order. The first start the real LiteLLM, which needs a core for seconds: one at a time;
 # and some share what their module has started. The others share their readers.

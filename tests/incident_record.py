@@ -80,7 +80,7 @@ FROZEN = Frozen(
     missing=("spend logs of LiteLLM: it has no database",),
 )  # fmt: skip
 CONTAINED = Contained(
-    BOOK, "litellm.service", "loopback", ("0.0.0.0:4000", "[::]:4000"), ("127.0.0.1:4000",), "", restarts=True,
+    BOOK, "litellm.service", "loopback", ("0.0.0.0:4000", "[::]:4000"), ("127.0.0.1:4000",), restarts=True,
     said="litellm.service listens at 127.0.0.1:4000 only, and no more at 0.0.0.0:4000, [::]:4000",
 )  # fmt: skip
 LISTENERS = (

@@ -28,7 +28,7 @@ ORDER = (
     ("casework",),
     ("casefile",),
     ("app", "telling", "sweep"),
-    ("runs", "preview", "proceedings"),
+    ("runs", "preview", "proceedings", "opening"),
     ("session", "preflight", "chronicle", "drift"),
     ("console", "checklist", "verdicts", "metrics"),
     ("looks", "founding", "deeds", "sweeping", "notifiers"),

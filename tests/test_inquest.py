@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import sqlite3
 import stat
 import subprocess
@@ -19,15 +21,17 @@ import pytest
 
 import incident_record as record
 from incident_record import BOOK, ID, NIGHT, RUN, RUN_EVENTS, STEPS, Rows
-from keyrotor import inquest, screen
+from keyrotor import casebook, inquest, screen
 from keyrotor.boundary import plaintext
+from keyrotor.boundary.cleaning import Cleaner
 from keyrotor.boundary.signals import Signals
 from keyrotor.core import machine
-from keyrotor.core.incident import Began, Did, Event, IncidentClosed, Missed, Ticked
-from keyrotor.core.inquest import Fate, Inquest
+from keyrotor.core.incident import Began, Chosen, Did, Event, IncidentClosed, Missed, Ticked, Undone
+from keyrotor.core.inquest import Fate, Inquest, Key
 from keyrotor.core.model import Outcome, Value
 from keyrotor.core.response import Contained, Exposure, Listener, Proof
 from keyrotor.errors import UsageError
+from keyrotor.journal import Journal
 from keyrotor.secret import Secret
 from keyrotor.world import RealWorld
 from real.test_json_schema import parts, validator, want, without
@@ -145,6 +149,122 @@ def test_a_run_that_was_rolled_back_after_the_proof_leaves_the_key_in_force(worl
     assert found.until is None
 
 
+BACK: Sequence[tuple[float, machine.Event]] = [
+    *RUN_EVENTS,
+    (900, machine.TurnedBack("asked for")),
+    (901, machine.Settled()),
+    (902, machine.Closed(Outcome.ROLLED_BACK)),
+]
+UNDONE: Rows = [
+    *STEPS,
+    (950, Undone(f"rotate:{BOOK}", f"run {RUN} was rolled back: the leaked key is in force again")),
+]
+
+
+@pytest.mark.parametrize("steps", [STEPS, UNDONE])
+def test_a_rotation_that_a_person_has_rolled_back_is_told(world: RealWorld, steps: Rows) -> None:
+    """Whether or not somebody has gone on with the incident since: alive, its window open, and what to type now."""
+    found = told(world, steps, BACK)
+    shown = inquest.rendered(found, "md")
+    assert (found.fate, found.until, found.window) == (Fate.ALIVE, None, None)
+    assert f"run {RUN} was rolled back: the leaked key is in force again" in shown
+    assert "The leaked key is still in force" in shown
+    assert "until **now: it is in force**" in shown
+    assert f"keyrotor incident resume {ID}" in [task.command for task in found.todo]
+
+
+def test_an_undone_rotation_is_in_the_time_line(world: RealWorld) -> None:
+    """With what was ticked off before, though its step is open again; and what has no end yet has none."""
+    ticked = [*STEPS, (600, Ticked(1)), *UNDONE[len(STEPS) :]]
+    again = [(960, Began("contain")), *((at + 900, e) for at, e in STEPS[4:5])]
+    found = told(world, [*ticked, *again], BACK)
+    [undone] = [moment for moment in found.moments if moment.what.startswith("undone: ")]
+    assert (undone.by, undone.is_ill, undone.at) == (f"rotate:{BOOK}", True, record.at(950))
+    assert [m.what for m in found.moments if m.by == "done"] == [f"ticked off: {STEPS[14][1].tasks[0]}"]  # type: ignore[union-attr]
+    assert (found.contained_at, found.lifted_at) == (record.at(970), None)
+
+
+def test_a_key_that_was_brought_back_is_not_forgotten_by_a_close(world: RealWorld) -> None:
+    """The incident is over, the key is not: that is what is left to do."""
+    found = told(world, [*UNDONE, *record.CLOSED], BACK)
+    assert found.fate is Fate.ALIVE
+    assert found.todo[0].command == "keyrotor incident open --reason …"
+
+
+def test_another_containment_is_in_the_time_line(world: RealWorld) -> None:
+    """Somebody has chosen it, and what is done about it comes after."""
+    found = told(world, [*until("contain"), (75, Chosen("stop"))])
+    [chosen] = [moment for moment in found.moments if moment.what.endswith("chosen anew: stop")]
+    assert (chosen.by, chosen.is_ill, found.contain) == ("contain", False, "stop")
+
+
+def test_a_containment_that_failed_at_one_gateway_tells_both(world: RealWorld) -> None:
+    """From when on it holds at the one, and why not at the other; also while it is tried again."""
+    other = Contained("other", "other.service", "loopback", missed="its command does not tell where it listens")
+    facts = {"gateways": [record.built(each) for each in (record.CONTAINED, other)]}
+    steps = [*STEPS[:4], (70, Missed("contain", "other: cannot contain it", "", facts)), (71, Began("contain"))]
+    for last in (5, 6):
+        record.write(world.state, steps[:last], (), id=f"inc-00000{last}")
+        found = inquest.report(world, f"inc-00000{last}")
+        shown = inquest.rendered(found, "md")
+        assert found.contained_at == record.at(70)
+        assert "until now**; not from other.service**" in shown
+        assert "**not contained**: its command does not tell where it listens" in shown
+
+
+def test_listeners_of_a_proof_that_failed_are_told(world: RealWorld) -> None:
+    """What was seen stands in the table, and proves nothing."""
+    accepts = Listener("192.0.2.7:4000", 12, 0, "200", is_dead=False)
+    proof = replace(record.PROOF, listeners=(*record.LISTENERS, accepts), is_dead=False)
+    missed = Missed(
+        f"prove:{BOOK}", "cannot prove the old key dead: 192.0.2.7:4000: accepts it", "", record.built(proof)
+    )
+    found = told(world, [*STEPS[:8], (140, missed)])
+    assert (found.fate, len(found.keys[0].listeners)) == (Fate.UNPROVEN, 3)
+    assert "| `192.0.2.7:4000` |" in inquest.rendered(found, "md")
+
+
+def test_a_step_that_failed_proves_nothing(world: RealWorld) -> None:
+    """Whatever its facts say."""
+    missed = Missed(f"prove:{BOOK}", "one of two keys is alive", "", record.built(record.PROOF))
+    found = told(world, [*STEPS[:8], (140, missed)])
+    assert (found.fate, found.keys[0].why) == (Fate.UNPROVEN, "one of two keys is alive")
+
+
+def test_who_was_asked_again_after_the_containment_is_told(world: RealWorld) -> None:
+    """The second proof stands beside the first; of several keys, one that is refused then is not drawn into doubt."""
+    proof = record.built(replace(record.PROOF, ended=record.at(418).isoformat()))
+    steps = [(at, replace(e, facts={**e.facts, "proofs": [proof]}) if isinstance(e, Did) and e.step == "lift" else e)
+             for at, e in STEPS]  # fmt: skip
+    found = told(world, steps)
+    assert (found.keys[0].asked_again, len(found.keys[0].again)) == (record.at(418), 2)
+    assert "Asked once more, when the containment had ended" in inquest.rendered(found, "md")
+    [dead] = told_again(world, until("lift", done=False), Missed("lift", "other: accepts it", "", {"proofs": [proof]}))
+    assert dead.fate is Fate.DEAD
+    alive = record.built(replace(record.PROOF, is_dead=False))
+    [key] = told_again(world, until("lift", done=False), Missed("lift", "it accepts it", "", {"proofs": [alive]}))
+    assert (key.fate, key.why.endswith("it accepts it")) == (Fate.UNPROVEN, True)
+
+
+def told_again(world: RealWorld, steps: Rows, last: Event) -> Sequence[Key]:
+    """The keys of another incident, with this as its end."""
+    id = f"inc-{len(list(casebook.dockets(world.state))):06}"
+    run = [(at, machine.Opened(replace(record.PLAN, run=id[-6:], incident=id)) if isinstance(e, machine.Opened) else e)
+           for at, e in RUN_EVENTS]  # fmt: skip
+    record.write(world.state, [*steps, (430, last)], (), id=id)
+    with Journal.open(world.state) as journal:
+        for seconds, event in run:
+            journal.append(id[-6:], event, record.at(seconds))
+    return inquest.report(world, id).keys
+
+
+def test_a_key_without_a_gateway_is_called_unproven(world: RealWorld) -> None:
+    """Nobody could be asked: that proves nothing, and is said."""
+    moot = Proof((), NIGHT.isoformat(), NIGHT.isoformat(), is_dead=False, said="it has no gateway", is_moot=True)
+    found = told(world, with_proof(moot))
+    assert (found.fate, found.keys[0].why) == (Fate.UNPROVEN, "it has no gateway")
+
+
 def test_the_worst_of_several_keys_is_the_verdict(world: RealWorld) -> None:
     """One that is dead says nothing of another."""
     playbooks = {BOOK: f"{record.HOME}/playbooks/{BOOK}.toml", "other": f"{record.HOME}/playbooks/other.toml"}
@@ -166,6 +286,14 @@ def test_the_worst_of_several_keys_is_the_verdict(world: RealWorld) -> None:
                 BOOK, "litellm.service", "loopback", ("127.0.0.1:4000",), ("127.0.0.1:4000",), said="it listens so"
             ),
             "- Strangers kept away: **not contained**: it listens so",
+        ),
+        (
+            replace(record.CONTAINED, missed="it cannot be told how"),
+            "- Strangers kept away: **not contained**: it cannot be told how",
+        ),
+        (
+            replace(record.CONTAINED, how="none", said="it is left as it is"),
+            "- Strangers kept away: **not contained**: it is left as it is",
         ),
     ],
 )
@@ -281,6 +409,24 @@ def test_a_closed_incident_tells_its_cause_and_what_is_left(world: RealWorld) ->
     assert (found.forced, len(found.todo)) == ("letters are out", 4)
 
 
+def test_five_hundred_copies_are_counted_and_a_hundred_shown(world: RealWorld) -> None:
+    """The page stays one to read: the JSON has all that is on record, and both say how many more there are."""
+    hits = tuple(replace(record.HITS[2], where=f"/home/ann/copies/{at}.txt") for at in range(500))
+    sought = replace(record.SOUGHT, hits=hits, own=7, more=30, left_out=tuple(f"/root/{at}: no" for at in range(300)))
+    steps = [(at, replace(e, facts=record.built(sought)) if isinstance(e, Did) and e.step == "sweep" else e)
+             for at, e in STEPS]  # fmt: skip
+    found = told(world, steps)
+    shown = inquest.rendered(found, "md")
+    assert (len(found.leaks), found.copies, found.search and found.search.more) == (500, 523, 23)
+    assert shown.count("/home/ann/copies/") == 100
+    assert "Found elsewhere: **in 523 places**" in shown
+    assert "And 400 more copies, all of which are in: `keyrotor incident report --json`" in shown
+    assert "And 23 more copies that the record does not list" in shown
+    assert "And 200 more things, all of which are in" in shown
+    data = json.loads(inquest.rendered(found, "json"))
+    assert (len(data["leaks"]), len(data["left_out"]), data["search"]["more"]) == (500, 300, 23)
+
+
 def test_what_a_place_holds_by_right_is_no_leak(world: RealWorld) -> None:
     """It is counted, and not listed among the copies."""
     found = told(world)
@@ -386,14 +532,12 @@ def test_no_other_file_is_written_over(command: Path) -> None:
 
 
 def cleaned(text: str, *secrets: str, others: Sequence[str] = (), known: Sequence[str] = ()) -> str:
-    sealed = [Secret(secret.encode()) for secret in secrets]
-    found = plaintext.cleaned(
-        text.encode(),
-        sealed,
+    cleaner = Cleaner(
+        [Secret(secret.encode()) for secret in secrets],
         [Secret(other.encode()) for other in others],
         lambda word: any(plaintext.is_same(word, value.encode()) for value in known),
     )
-    return found.decode()
+    return cleaner.over(text.encode()).decode()
 
 
 @pytest.mark.parametrize(
@@ -403,6 +547,7 @@ def cleaned(text: str, *secrets: str, others: Sequence[str] = (), known: Sequenc
         ("only hunter2h of it", ("hunter2hunter2",), "only [redacted] of it"),
         ("the key is sk-1234", ("sk-1234",), "the key is [redacted]"),
         ("an sk-other-key-of-somebody", (), "an sk-[redacted]"),
+        ("a pile of files", ("file", "a"), "a pile of files"),
         ("the desk-lamp-holder and task-runner-2", (), "the desk-lamp-holder and task-runner-2"),
     ],
 )
@@ -424,6 +569,52 @@ def test_a_value_that_is_forgotten_is_told_by_its_fingerprint() -> None:
     assert cleaned("KEY=plain-old-master was in it", known=("plain-old-master",)) == "KEY=[redacted] was in it"
 
 
+def written(value: str) -> dict[str, str]:
+    """The value as people paste it."""
+    raw = value.encode()
+    return {
+        "without its prefix": value.removeprefix("sk-"),
+        "hex": raw.hex(),
+        "HEX": raw.hex().upper(),
+        "base64": base64.b64encode(raw).decode(),
+        "base64 for URLs": base64.urlsafe_b64encode(raw).decode().rstrip("="),
+        "of echo": base64.b64encode(raw + b"\n").decode(),
+        "user:KEY": base64.b64encode(b"me:" + raw).decode(),
+        "of a header": base64.b64encode(b"X: " + raw + b"\r\n").decode(),
+    }
+
+
+@pytest.mark.parametrize("form", written(""))
+@pytest.mark.parametrize("how", ["held", "another of the file", "forgotten"])
+def test_a_value_is_hidden_in_every_form_that_people_paste(form: str, how: str) -> None:
+    """Whether something still holds it, or nothing knows more of it than its fingerprint; the words beside it stay."""
+    key = "sk-" + secrets.token_urlsafe(24)
+    start, end = "pushed TOKEN=", " by the desk-lamp, see /home/ann/lab/notebooks/try.ipynb and task-runner-2"
+    text = f"{start}{written(key)[form]}{end}"
+    shown = cleaned(
+        text,
+        *((key,) if how == "held" else ()),
+        others=(key,) if how == "another of the file" else (),
+        known=(key,) if how == "forgotten" else (),
+    )
+    assert (shown[: len(start)], shown[-len(end) :]) == (start, end)
+    left = shown[len(start) : -len(end)].split("[redacted]")
+    assert len(left) == 2
+    assert len("".join(left)) <= 12  # what stands before it, and what base64 has of a neighbour
+
+
+def test_ordinary_words_of_a_report_stay(world: RealWorld) -> None:
+    """With values of every length at hand, and fingerprints: nothing of the made-up incident is lost."""
+    found = told(world)
+    keys = [secrets.token_urlsafe(length) for length in (5, 9, 24, 64)]
+    cleaner = Cleaner(
+        [Secret(key.encode()) for key in keys], [Secret(b"litellm-master-key-of-others")], lambda _: False
+    )
+    for form in ("md", "json"):
+        shown = inquest.rendered(found, form)
+        assert cleaner.over(shown.encode()).decode() == shown
+
+
 def test_every_text_of_a_report_is_cleaned(world: RealWorld) -> None:
     """A key in any field that a person or a program has filled."""
     key = f"sk-{'k' * 30}"
@@ -434,6 +625,14 @@ def test_every_text_of_a_report_is_cleaned(world: RealWorld) -> None:
         assert key not in inquest.rendered(found, form), form
         assert "\x1b" not in inquest.rendered(found, form), form
     assert found.reason == "pushed sk-[redacted]�[31m"
+
+
+def test_a_door_is_cleaned_as_well(world: RealWorld) -> None:
+    """The one table of the facts that has names of its own."""
+    key = f"sk-{'k' * 30}"
+    doors = {"litellm": f"http://me:{key}@127.0.0.1:4001"}
+    found = told(world, with_facts("contain", replace(record.CONTAINED, doors=doors)))
+    assert found.contained[0].doors == {"litellm": "http://me:sk-[redacted]@127.0.0.1:4001"}
 
 
 def test_things_that_were_made_are_told_where_the_gateway_knows_them(world: RealWorld) -> None:

@@ -9,7 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
+import incident_record as record
 from keyrotor import cli
+from keyrotor import incident as incidents
+from keyrotor.core import incident
+from keyrotor.core.incident import Deed, Did, IncidentOpened, Missed, Step, Undone
 from keyrotor.errors import Exit
 
 PAGE = (Path(__file__).parents[1] / "docs" / "runbooks" / "incident-response.md").read_text()
@@ -34,6 +38,40 @@ def test_every_command_of_the_runbook_can_be_typed(line: str) -> None:
         command, words = found, words[1:]
     made = command.make_context("keyrotor", list(words))
     made.close()
+
+
+def test_every_way_to_contain_can_be_chosen_later() -> None:
+    """The runbook names each that `incident resume` knows."""
+    command = cli.main.commands["incident"]
+    assert isinstance(command, click.Group)
+    [contain] = [each for each in command.commands["resume"].params if each.name == "contain"]
+    assert isinstance(contain.type, click.Choice)
+    named = re.findall(r"^ *keyrotor incident resume --contain (\w+)$", PAGE, re.MULTILINE)
+    assert named == list(contain.type.choices)
+
+
+def test_what_the_runbook_says_of_the_steps_is_so() -> None:
+    """Containment is tried again until the lift; what was rolled back is contained, replaced and proven anew."""
+    book, failed = record.BOOK, Missed("contain", "why")
+    done = {event.step: event for _, event in record.STEPS if isinstance(event, Did)}
+    early = incident.fold([IncidentOpened(record.CASE), Did("freeze", ""), failed, done[f"rotate:{book}"]])
+    assert incident.next_step(early) == Step(Deed.CONTAIN)
+    late = incident.follow(incident.follow(early, done[f"prove:{book}"]), done["lift"])
+    assert incident.next_step(late) == Step(Deed.SWEEP)
+    case = incident.fold([event for _, event in record.STEPS])
+    case = incident.follow(case, Undone(f"rotate:{book}", "rolled back"))
+    order = []
+    while step := incident.next_step(case):
+        order.append(step.id)
+        case = incident.follow(case, Did(step.id, ""))
+    assert order == ["contain", f"rotate:{book}", f"prove:{book}", "lift", "sweep"]
+
+
+@pytest.mark.parametrize("words", ["was rolled back: the leaked key is in force again", "is in force"])
+def test_what_it_quotes_is_what_is_said(words: str) -> None:
+    """A person looks for the words that stand on the screen."""
+    assert words in PAGE
+    assert words in (Path(incidents.__file__)).read_text()
 
 
 @pytest.mark.parametrize("option", re.findall(r"`(--[a-z-]+(?: [^`]+)?)`", PAGE))

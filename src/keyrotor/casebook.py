@@ -85,5 +85,17 @@ class Casebook:
             raise JournalError(f"cannot read incident {case}: its record is not of this version", hint=hint) from None
 
 
+def dockets(state: Path) -> list[Docket]:
+    """Every incident on record, oldest first."""
+    with Casebook.peek(state) as casebook:
+        return casebook.dockets()
+
+
+def docket(state: Path, case: str) -> Docket:
+    """The incident of that id, or that it begins with. Raises UsageError."""
+    with Casebook.peek(state) as casebook:
+        return casebook.docket(case)
+
+
 def _event(entry: Entry) -> Event:
     return msgspec.json.decode(entry.data, type=incident.EVENTS[entry.kind])

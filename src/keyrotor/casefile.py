@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -10,10 +12,11 @@ import msgspec
 
 from keyrotor import playbook, runs, sweep, telling
 from keyrotor.core import plan, urgent
-from keyrotor.core.incident import Case, Deed, Incident, Step
+from keyrotor.core.incident import Case, Deed, Incident, State, Step
+from keyrotor.core.machine import Phase
 from keyrotor.core.model import Playbook, Row, Value
 from keyrotor.core.response import Contained
-from keyrotor.errors import PlaceError, RefusedError
+from keyrotor.errors import PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account
 from keyrotor.ports.responding import Responder
 from keyrotor.secret import Secret
@@ -27,6 +30,9 @@ class Ground(sweep.Ground, telling.Ground, Protocol):
 
     def who(self) -> str:
         """user@host: who does this."""
+
+    def tells(self, text: str, secrets: Iterable[Secret]) -> bool:
+        """Whether there is one of these in the text, in whatever form, or a piece of one."""
 
     def responder(self, book: Playbook, rows: Sequence[Row], values: Mapping[str, Secret] | None) -> Responder:
         """The deeds for the gateway of this playbook; `values` are the encrypted file's, None where they are not known.
@@ -48,26 +54,85 @@ class CaseFile:
         return ((name, self.book(name)) for name in self.case.playbooks)
 
     def book(self, name: str) -> Playbook:
-        return playbook.load(Path(self.case.playbooks[name]), self._world.env)
+        """The playbook, under the name that it had when the incident was opened."""
+        return replace(playbook.load(Path(self.case.playbooks[name]), self._world.env), name=name)
 
     def values(self, book: Playbook) -> Mapping[str, Secret]:
         return self._world.read_secret(book.source, to_set=False)[1]
 
-    def of_each(self, deed: Callable[[Responder], _Fact]) -> list[_Fact]:
-        """Do it at every gateway, whatever becomes of it at another. Raises PlaceError with every reason at the end."""
+    def secrets(self) -> list[Secret]:
+        """Every value that is known of its playbooks, of today and of before."""
+        found: list[Secret] = []
+        for name in self.case.playbooks:
+            try:
+                found += self.values(self.book(name)).values()
+                found += [self.kept(each, Value.OLD) for each in self.formers(name)]
+            except (PlaceError, RefusedError, UsageError):  # what cannot be read cannot be compared
+                continue
+        return found
+
+    def all_values(self, name: str) -> Mapping[str, Secret]:
+        """The values of the encrypted file, and every former one that is kept: all that may stand in evidence. Raises
+        RefusedError, PlaceError."""
+        book = self.book(name)
+        known = [each for each in runs.accounts(self._world) if each.run.plan.source.is_of(book.source)]
+        kept = {f"before run {each.id}": self.kept(each, Value.OLD) for each in known if _is_kept(each)}
+        return {**self.values(book), **kept}
+
+    def present(self, name: str) -> Secret:
+        """The value that the encrypted file holds now. Raises RefusedError, PlaceError."""
+        book = self.book(name)
+        return self.values(book)[book.source.key]
+
+    def of_each(self, deed: Callable[[Responder], _Fact]) -> tuple[list[_Fact], list[PlaceError | RefusedError]]:
+        """Do it at every gateway, whatever becomes of it at another; and why it could not be done."""
         found, reasons = [], []
         for name, book in self.books():
             try:
                 found.append(deed(self._world.responder(book, plan.rows(book), None)))
             except (PlaceError, RefusedError) as error:
-                reasons.append((f"{name}: {error}", error.hint))
-        if reasons:
-            raise PlaceError("; ".join(why for why, _ in reasons), hint=next((hint for _, hint in reasons if hint), ""))
-        return found
+                reasons.append(type(error)(f"{name}: {error}", hint=error.hint))
+        return found, reasons
 
     def runs(self, name: str) -> list[Account]:
         """The runs of this incident for that playbook, oldest first."""
         return [each for each in runs.accounts(self._world) if _is_of(each, self.case.id, name)]
+
+    def formers(self, name: str) -> list[Account]:
+        """The runs that have replaced what may have leaked: this incident's last, before it those since the key is
+        exposed, for a run may have been owed when the incident was opened."""
+        mine, since = self.rotated_run(name), datetime.fromisoformat(self.case.exposed or self.case.detected)
+        found = [
+            each
+            for each in runs.accounts(self._world)
+            if each.run.plan.source.is_of(mine.run.plan.source)
+            and each.run.phase is not Phase.FORGOTTEN
+            and urgent.is_replaced(each.run)
+            and (each.closed is None or each.closed >= since)
+        ]
+        return [*(each for each in found if each.id != mine.id), mine]
+
+    def alive(self) -> list[str]:
+        """The playbooks whose key was not replaced in this incident, or was brought back."""
+        return [
+            name for name in self.case.playbooks if not any(urgent.is_replaced(each.run) for each in self.runs(name))
+        ]
+
+    def kept_by(self) -> list[Account]:
+        """Every run that keeps a value which the incident was about."""
+        mine = [each for name in self.case.playbooks for each in self.runs(name)]
+        older = [each for name in self.case.playbooks if name not in self.alive() for each in self.formers(name)]
+        return list({each.id: each for each in (*mine, *older)}.values())
+
+    def revived(self) -> dict[str, str]:
+        """The playbooks whose key was replaced, and is not any more: name -> the run that was rolled back."""
+        found = {}
+        for name in self.case.playbooks:
+            is_done = self._incident.stand(Step(Deed.ROTATE, name)).state is State.DONE
+            mine = self.runs(name)
+            if is_done and mine and not urgent.is_replaced(mine[-1].run):
+                found[name] = mine[-1].id
+        return found
 
     def rotated_run(self, name: str) -> Account:
         """The run that has replaced its key. Raises RefusedError where none has."""
@@ -82,11 +147,11 @@ class CaseFile:
         folder = self._world.state / "runs" / account.id
         return self._world.read_copy(source, folder / KEPT[value])[source.key]
 
-    def reached(self, name: str) -> str:
-        """The address at which the contained gateway is reached, where it is another one; "" where it is not."""
+    def doors(self, name: str) -> Mapping[str, str]:
+        """The addresses at which contained gateways are reached, where they are others: place -> url."""
         facts = self._incident.stand(Step(Deed.CONTAIN)).facts.get("gateways", ())
         found = (msgspec.convert(each, Contained) for each in facts)
-        return next((each.reached for each in found if each.playbook == name), "")
+        return {place: url for each in found if each.playbook == name for place, url in each.doors.items()}
 
     def since(self, name: str) -> str:
         """From when on the key may have been used: since it was exposed, or else since there was this key; "" where
@@ -100,6 +165,10 @@ class CaseFile:
     @property
     def resume(self) -> str:
         return f"keyrotor incident resume {self.case.id}"
+
+
+def _is_kept(account: Account) -> bool:
+    return account.run.phase is not Phase.FORGOTTEN and Value.OLD in account.run.plan.ciphertexts
 
 
 def _is_of(account: Account, case: str, name: str) -> bool:

@@ -5,8 +5,9 @@ Each may be done again after a kill anywhere. Raises KeyrotorError where a step 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,11 +22,14 @@ from keyrotor.core.model import Outcome, Playbook, Value
 from keyrotor.core.report import Report, of_run
 from keyrotor.core.response import Exposure, Frozen, Proof, Reached, Rotated, Sought
 from keyrotor.core.swept import Swept
-from keyrotor.errors import InterruptedRun, PlaceError
+from keyrotor.errors import BusyError, InterruptedRun, PlaceError, RefusedError
 from keyrotor.journal import Account
 from keyrotor.ports.responding import Responder
 
 _Fact = TypeVar("_Fact")
+EVERY = timedelta(seconds=10)  # between two words on how far a sweep is
+PATIENCE = timedelta(minutes=10)  # with a run that holds the lock; one takes some seconds, and ends by itself
+MOST = 500  # hits of a sweep that are recorded; the number of all is
 BEFORE = timedelta(days=1)  # of the logs that are kept, where nobody knows since when the key is exposed
 
 
@@ -69,7 +73,11 @@ class Casework:
         since -= timedelta() if self._file.case.exposed else BEFORE
         found: list[Frozen] = []
         for name, book in self._file.books():
-            responder = self._world.responder(book, plan.rows(book), self._file.values(book))
+            try:
+                values = self._file.all_values(name)
+            except (PlaceError, RefusedError):  # then only that is kept in which no value can stand
+                values = None
+            responder = self._world.responder(book, plan.rows(book), values)
             found.append(responder.freeze(folder / name, since, [Path(log) for log in self._file.case.logs]))
         kept = sum(len(each.exhibits) for each in found)
         missing = [what for each in found for what in each.missing]
@@ -77,36 +85,51 @@ class Casework:
         return Result(f"{said}; not kept: {'; '.join(missing)}" if missing else said, _facts("gateways", found))
 
     def _contain(self, _: Step) -> Result:
-        found = self._file.of_each(lambda responder: responder.contain(self._file.case.contain))
-        return Result("; ".join(each.said for each in found), _facts("gateways", found))
+        found, reasons = self._file.of_each(lambda responder: responder.contain(self._file.case.contain))
+        reasons += [PlaceError(f"{each.playbook}: {each.missed}", hint=each.hint) for each in found if each.missed]
+        return _of_each("; ".join(each.said for each in found), _facts("gateways", found), reasons)
 
     def _lift(self, _: Step) -> Result:
-        found = self._file.of_each(lambda responder: responder.lift())
+        found, reasons = self._file.of_each(lambda responder: responder.lift())
+        said, facts = "; ".join(each.said for each in found), _facts("gateways", found)
+        if reasons or not all(self._file.runs(name) for name in self._file.case.playbooks):
+            return _of_each(said, facts, reasons)
         now = self._world.now()  # what strangers reach again is asked once more
         proofs = [
             self._asked(name, self._world.responder(book, plan.rows(book), None), now, 0.0)
             for name, book in self._file.books()
         ]
-        facts = _facts("gateways", found) | _facts("proofs", proofs)
-        return self._proven(proofs, facts, "; ".join(each.said for each in found))
+        return self._proven(proofs, facts | _facts("proofs", proofs), said)
 
     # -- rotation and proof
 
     def _rotate(self, step: Step) -> Result:
         known = self._file.runs(step.playbook)
         if known and known[-1].run.is_owed and known[-1].run.goal is Value.NEW:
-            report = runs.resume(self._world, known[-1].id, {})
+            report = runs.resume(self._world, known[-1].id, {}, self._file.doors(step.playbook))
         elif known and urgent.is_replaced(known[-1].run):
             return self._rotated(known[-1])
         else:
-            book = urgent.hurried(self._file.book(step.playbook), self._file.reached(step.playbook))
-            report = app.respond(
-                self._world, book, self._file.case.id, f"incident {self._file.case.id}: {self._file.case.reason}"
-            )
+            book = urgent.hurried(self._file.book(step.playbook), self._file.doors(step.playbook))
+            report = self._responded(book)
         mine = self._file.runs(step.playbook)
         if not mine or mine[-1].id != report.run or not urgent.is_replaced(mine[-1].run):
             raise _not_rotated(report)
         return self._rotated(mine[-1])
+
+    def _responded(self, book: Playbook) -> Report:
+        """Rotate with no grace, once nobody else is at it. Raises BusyError where somebody is for too long."""
+        case, until, said = self._file.case, self._world.now() + PATIENCE, False
+        while True:
+            try:
+                return app.respond(self._world, book, case.id, f"incident {case.id}: {case.reason}")
+            except BusyError as busy:
+                if self._world.now() > until:
+                    raise BusyError(str(busy), hint=self._file.resume) from None
+                if not said:
+                    self._world.screen.say(f"  {busy}; waiting for it")
+                said = True
+                self._world.rest(1.0)
 
     def _rotated(self, account: Account) -> Result:
         run = account.run
@@ -139,31 +162,60 @@ class Casework:
 
     def _proven(self, proofs: Sequence[Proof], facts: Mapping[str, Any], said: str) -> Result:
         """What these proofs have come to. One that is none is on record with all that was seen."""
-        alive = "; ".join(_told(proof) for proof in proofs if not proof.is_dead)
+        alive = "; ".join(_told(proof) for proof in proofs if not proof.is_dead and not proof.is_moot)
         if not alive:
             return Result(said, facts)
         hint = f"{self._file.resume}  (asks again)"
         return Result(f"cannot prove the old key dead: {alive}", facts, is_missed=True, hint=hint)
 
     def _asked(self, name: str, responder: Responder, since: datetime, within: float) -> Proof:
-        """What every listener says to both values."""
-        account = self._file.rotated_run(name)
-        old, new = (self._file.kept(account, value) for value in (Value.OLD, Value.NEW))
-        return responder.prove(old, new, since, within, _saying(self._world.screen.say, name))
+        """What every listener says to the value that is present, and to each that may have leaked."""
+        formers, say = self._file.formers(name), _saying(self._world.screen.say, name)
+        try:
+            new = self._file.present(name)
+        except (PlaceError, RefusedError):
+            new = self._file.kept(formers[-1], Value.NEW)
+        proofs = [
+            responder.prove(self._file.kept(each, Value.OLD), new, since, within, say) for each in reversed(formers)
+        ]
+        first, *others = proofs
+        rows = [
+            replace(row, address=f"{row.address} (the key before run {each.id})")
+            for each, proof in zip(formers[-2::-1], others, strict=True)
+            for row in proof.listeners
+        ]
+        is_dead = all(proof.is_dead for proof in proofs)
+        return replace(first, listeners=(*first.listeners, *rows), ended=proofs[-1].ended, is_dead=is_dead)
 
     # -- what became of the key
 
     def _sweep(self, _: Step) -> Result:
-        values = {name: self._file.kept(self._file.rotated_run(name), Value.OLD) for name in self._file.case.playbooks}
+        values = {
+            name if each is last else f"{name} before run {each.id}": self._file.kept(each, Value.OLD)
+            for name in self._file.case.playbooks
+            for *before, last in [self._file.formers(name)]
+            for each in (last, *before)
+        }
         books = [book for _, book in self._file.books()]
         roots = [Path(root) for root in self._file.case.roots]
         roots += self._world.usual_roots(books) if self._file.case.elsewhere else []
-        swept = sweep.sweep(self._world, values, roots, books)
-        leaks = len(swept.leaks)
+        swept = sweep.sweep(self._world, values, roots, books, self._telling())
+        leaks = swept.leak_count
         places = f"{leaks} place{'s' if leaks != 1 else ''}"
         said = f"the old key was found in {places}"
         tasks = (f"take the dead key out of {places} where it was found: keyrotor incident report",)
         return Result(said, msgspec.to_builtins(_sought(swept)), tasks if leaks else ())
+
+    def _telling(self) -> Callable[[str, int, int], None]:
+        """Says now and then how far a sweep is."""
+        last = [self._world.now()]
+
+        def told(what: str, files: int, size: int) -> None:
+            if self._world.now() - last[0] > EVERY:
+                last[0] = self._world.now()
+                self._world.screen.say(f"  {what}: {files:,} files, {sweep.as_size(size)} so far")
+
+        return told
 
     def _exposure(self, _: Step) -> Result:
         until = self._world.now().isoformat()
@@ -197,12 +249,21 @@ def _facts(name: str, found: Sequence[object]) -> dict[str, Any]:
     return {name: [msgspec.to_builtins(each) for each in found]}
 
 
+def _of_each(said: str, facts: Mapping[str, Any], reasons: Sequence[PlaceError | RefusedError]) -> Result:
+    """What was done at every gateway, or could not be done at some."""
+    if not reasons:
+        return Result(said, facts)
+    why = "; ".join([*map(str, reasons), *([said] if said else [])])
+    return Result(why, facts, is_missed=True, hint=next((each.hint for each in reasons if each.hint), ""))
+
+
 def _not_rotated(report: Report) -> Exception:
     """Why a run has not replaced the key, and how to go on."""
     if report.outcome is Outcome.INTERRUPTED:
         return InterruptedRun(report.reason)
     how = {Outcome.ROLLED_BACK: "everything is as it was, with the leaked key in force", Outcome.STUCK: "it is stuck"}
-    said = f"run {report.run}: {report.reason}; {how.get(report.outcome, report.outcome)}"
+    said = "; ".join(filter(None, (report.reason, how.get(report.outcome, str(report.outcome)))))
+    said = f"run {report.run}: {said}" if report.run else said
     return PlaceError(f"cannot replace the key: {said}", hint=f"keyrotor log {report.run}")
 
 
@@ -211,7 +272,7 @@ def _saying(say: Callable[[str], None], name: str) -> Callable[[int, int], None]
     told = [0]
 
     def tell(seconds: int, of: int) -> None:
-        if seconds >= told[0]:
+        if of and seconds >= told[0]:
             told[0] = seconds + 15
             say(f"  {name}: asked with the old key for {seconds} of {of} s")
 
@@ -229,6 +290,12 @@ def _told(proof: Proof) -> str:
 
 def _sought(swept: Swept) -> Sought:
     skipped = tuple(f"{what}: {count}" for what, count in swept.skipped.items())
-    own = len(swept.hits) - len(swept.leaks)
     left_out = (*swept.doubts, *skipped, *swept.unreadable)
-    return Sought(swept.hits, own, swept.files, swept.size, swept.seconds, left_out)
+    seen: Counter[str] = Counter()
+    turns = []
+    for hit in sorted(swept.hits, key=lambda hit: bool(hit.whose)):  # leaks first, and some of each kind
+        turns.append((bool(hit.whose), seen[hit.kind], hit))
+        seen[hit.kind] += 1
+    kept = tuple(hit for _, _, hit in sorted(turns, key=lambda turn: turn[:2])[:MOST])
+    more, own = len(swept.hits) - len(kept) + swept.more, len(swept.hits) - len(swept.leaks)
+    return Sought(kept, own, swept.files, swept.size, swept.seconds, left_out, more)

@@ -150,7 +150,7 @@ class Chain:
             if private := self._key():
                 with self._writing("sign"):
                     self._sign(private)
-        except (JournalError, PlaceError) as error:
+        except (JournalError, PlaceError, ImportError) as error:  # a cryptography that does not load, too
             return (f"the head of the record is not signed: {error}  (keyrotor log --verify)",)
         return ()
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from keyrotor import __version__, playbook, runs
+from keyrotor import __version__, casebook, playbook, runs
 from keyrotor.casebook import Docket
 from keyrotor.chain import Chain
 from keyrotor.core import inquiry
@@ -51,9 +51,10 @@ class Archive(World, Protocol):
 def report(world: Archive, case: str | None) -> Inquest:
     """All that is known of the incident of that name, else of the newest. Raises UsageError, JournalError."""
     docket = _meant(world, case)
-    accounts = [each for each in runs.accounts(world) if each.run.plan.incident == docket.id]
+    every = runs.accounts(world)
+    accounts = [each for each in every if each.run.plan.incident == docket.id]
     facts = _facts(docket.incident)
-    clean, doubts = _cleaner(world, docket, accounts)
+    clean, doubts = _cleaner(world, docket, accounts, every)
     told = Told(docket.incident, docket.timed, [_run(each) for each in accounts], facts, _record(world), doubts)
     found = _cleaned(inquiry.inquest(told, world.now(), __version__), clean)
     assert isinstance(found, Inquest)
@@ -98,8 +99,8 @@ def save(world: World, inquest: Inquest, form: str, file: Path) -> None:
 
 def _meant(world: World, case: str | None) -> Docket:
     if case is not None:
-        return runs.incident(world, case)
-    dockets = runs.incidents(world)
+        return casebook.docket(world.state, case)
+    dockets = casebook.dockets(world.state)
     if not dockets:
         hint = "keyrotor incident open --reason …  (if a key has leaked)"
         raise UsageError("cannot report an incident: none is on record", hint=hint)
@@ -126,7 +127,9 @@ def _facts(incident: Incident) -> Facts:
 
     def read(step: Step, kind: type[_Fact], name: str = "") -> list[_Fact]:
         stand = incident.stand(step)
-        if stand.state not in (State.DONE, State.FAILED) or not stand.facts:
+        # What is contained stays so while that is tried again; of another step that is begun anew nothing is known yet.
+        is_told = stand.state in (State.DONE, State.FAILED) or step.deed is Deed.CONTAIN
+        if not is_told or not stand.facts:
             return []
         try:
             return [msgspec.convert(each, kind) for each in (stand.facts.get(name, ()) if name else (stand.facts,))]
@@ -135,15 +138,17 @@ def _facts(incident: Incident) -> Facts:
             return []
 
     proofs = {name: read(Step(Deed.PROVE, name), Proof) for name in incident.case.playbooks}
+    again = read(Step(Deed.LIFT), Proof, "proofs")
     return Facts(
         frozen=tuple(read(Step(Deed.FREEZE), Frozen, "gateways")),
         contained=tuple(read(Step(Deed.CONTAIN), Contained, "gateways")),
         proofs={name: found[0] for name, found in proofs.items() if found},
         lifted=tuple(read(Step(Deed.LIFT), Lifted, "gateways")),
+        again=dict(zip(incident.case.playbooks, again, strict=False)),
         sought=next(iter(read(Step(Deed.SWEEP), Sought)), None),
         exposures=tuple(read(Step(Deed.EXPOSURE), Exposure, "gateways")),
         reached=tuple(read(Step(Deed.REACH), Reached, "upstream")),
-        unread=tuple(unread),
+        unread=tuple(dict.fromkeys(unread)),
     )
 
 
@@ -151,14 +156,14 @@ def _facts(incident: Incident) -> Facts:
 
 
 def _cleaner(
-    world: Archive, docket: Docket, accounts: Sequence[Account]
+    world: Archive, docket: Docket, accounts: Sequence[Account], every: Sequence[Account]
 ) -> tuple[Callable[[str], str], tuple[str, ...]]:
     """What makes a text one that may be shown; and why it cannot know every value."""
     secrets, others, doubts = list[Secret](), list[Secret](), list[str]()
     for source, values in _readable(world, docket, accounts, doubts):
         secrets += [value for name, value in values.items() if name == source.key]
         others += [value for name, value in values.items() if name != source.key]
-    known = {mark for each in accounts for mark in each.run.plan.fingerprints.values() if mark}
+    known = {mark for each in every for mark in each.run.plan.fingerprints.values() if mark}
     return world.cleaner(secrets, others, frozenset(known)), tuple(dict.fromkeys(doubts))
 
 
@@ -198,6 +203,8 @@ def _cleaned(found: Any, clean: Callable[[str], str]) -> Any:
         return clean(found)
     if isinstance(found, tuple):
         return tuple(_cleaned(each, clean) for each in found)
+    if isinstance(found, Mapping):
+        return {name: _cleaned(each, clean) for name, each in found.items()}
     if is_dataclass(found) and not isinstance(found, type):
         return replace(found, **{field.name: _cleaned(getattr(found, field.name), clean) for field in fields(found)})
     return found

@@ -19,8 +19,8 @@ from keyrotor import chain
 from keyrotor.boundary import files
 from keyrotor.chain import SCHEMA, Chain
 from keyrotor.core.head import Verdict
-from keyrotor.core.incident import PREFIX
 from keyrotor.core.machine import EVENTS, Event, Run, fold
+from keyrotor.core.marks import INCIDENT
 from keyrotor.errors import JournalError, UsageError
 
 __all__ = ["SCHEMA", "YOUNG", "Account", "Entry", "Journal"]
@@ -145,10 +145,10 @@ class Journal:
         return self.rows.sign()
 
     def _runs(self, prefix: str = "") -> list[str]:
-        return [stream for stream in self.rows.streams(prefix) if not stream.startswith(PREFIX)]
+        return [stream for stream in self.rows.streams(prefix) if not stream.startswith(INCIDENT)]
 
     def _lasts(self) -> list[chain.Entry]:
-        return [last for last in self.rows.lasts() if not last.run.startswith(PREFIX)]
+        return [last for last in self.rows.lasts() if not last.run.startswith(INCIDENT)]
 
     def _account(self, run: str) -> Account:
         rows = self.rows.entries(run)

@@ -32,6 +32,12 @@ def held(secret_file: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def holder(folder: Path) -> str:
+    """Who holds the lock of this folder, for people; "" for nobody."""
+    found = proc.lock_holder(folder) if folder.is_dir() else None
+    return f"process {found.pid}" if found else ""
+
+
 def _take(descriptor: int, secret_file: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

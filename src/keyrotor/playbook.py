@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from keyrotor import addressees, source
+from keyrotor import source
 from keyrotor.boundary.generate import KINDS as GENERATE_KINDS
 from keyrotor.boundary.generate import Recipe
 from keyrotor.core import clients, due, plan, window
+from keyrotor.core.addressee import Addressee
 from keyrotor.core.model import Declared, Playbook, printable
 from keyrotor.tables import PLACES, Document, Secret, converted
 
@@ -76,11 +77,18 @@ class _Reader(source.Reader):
             keep=self._seconds(document.keep, "keep"),
             generate=secret.generate,
             places=self._places(document.place, read.file),
-            notify=addressees.read(document.notify, read.key, self.error),
+            notify=self._notify(document.notify, read.key),
             window=document.window,
         )
         plan.rows(playbook)  # an order that cannot work is the author's to mend, like a misspelt key
         return playbook
+
+    def _notify(self, tables: Sequence[Mapping[str, Any]], key: str) -> tuple[Addressee, ...]:
+        if not tables:
+            return ()
+        from keyrotor import addressees  # 10 ms, which most playbooks need not pay
+
+        return addressees.read(tables, key, self.error)
 
     def _want_strong(self, recipe: Recipe) -> None:
         """A value that could be guessed, or that some format would have to quote, is the author's mistake."""

@@ -12,6 +12,7 @@ from keyrotor.core.addressee import Occasion
 from keyrotor.core.incident import (
     EVENTS,
     Began,
+    Chosen,
     Deed,
     Did,
     Event,
@@ -19,8 +20,8 @@ from keyrotor.core.incident import (
     IncidentOpened,
     Missed,
     State,
-    Step,
     Ticked,
+    Undone,
 )
 from keyrotor.core.model import Task
 from keyrotor.core.notice import Notice, Scene
@@ -37,12 +38,16 @@ class Standing:
     docket: Docket
     tasks: tuple[Task, ...] = ()  # all that is open
     why: str = ""  # why nobody went on with it just now
+    revived: tuple[str, ...] = ()  # the playbooks whose leaked key is in force again
+    going: str = ""  # who goes on with an incident just now
 
     @property
     def exit(self) -> Exit:
         """By the worst of what is open: a key that is not replaced, one that is not proven dead, anything else."""
         if self.why:
             return Exit.INTERRUPTED
+        if self.revived and not self.docket.incident.is_closed:
+            return Exit.STUCK
         still_open = {step.deed for step in self.docket.incident.open_steps}
         rest = Exit.FINDINGS if still_open else Exit.DONE
         worst = {Deed.ROTATE: Exit.STUCK, Deed.PROVE: Exit.OLD_ALIVE}
@@ -62,8 +67,8 @@ def notice(standing: Standing, scene: Scene) -> Notice:
     return Notice(
         scene=scene,
         occasions=(Occasion.INCIDENT,),
-        title=f"incident {docket.id} on {scene.host}: {left}",
-        lines=tuple(line.strip() for line in _lines(standing)[1:]),
+        title=f"incident {docket.id} on {scene.host}: {left}, {len(standing.tasks)} to do for people",
+        lines=tuple(line.strip() for line in _steps(standing)),
         outcome="closed" if incident.is_closed else "open",
         exit=int(standing.exit),
         tasks=standing.tasks,
@@ -71,12 +76,31 @@ def notice(standing: Standing, scene: Scene) -> Notice:
     )
 
 
-def closed(docket: Docket, forgotten: Sequence[str]) -> Told:
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How a close ended."""
+
+    docket: Docket
+    forgotten: tuple[str, ...]  # the runs whose former value is gone
+    notes: tuple[str, ...]
+
+
+def closed(found: Closed) -> Told:
     """That it is closed, and what was forgotten."""
+    docket, forgotten = found.docket, found.forgotten
     lines = [f"{docket.id} is closed: {docket.incident.cause}"]
-    lines += [f"the leaked value of run {run} is forgotten: it can never come back" for run in forgotten]
+    lines += [f"the former value of run {run} is forgotten: no rollback brings it back" for run in forgotten]
+    lines += [f"note: {note}" for note in found.notes]
     lines += [f"its report: keyrotor incident report {docket.id}"]
-    return Told(tuple(lines), {"incident": docket.id, "cause": docket.incident.cause, "forgotten": list(forgotten)})
+    return Told(
+        tuple(lines),
+        {
+            "incident": docket.id,
+            "cause": docket.incident.cause,
+            "forgotten": list(forgotten),
+            "notes": list(found.notes),
+        },
+    )
 
 
 def log(docket: Docket) -> Told:
@@ -99,20 +123,24 @@ def brief(dockets: Sequence[Docket]) -> Told:
 
 def _left(docket: Docket) -> str:
     count = len(docket.incident.open_steps)
-    return f"{count} step{'s' if count != 1 else ''} to go" if count else "every step is done; close it"
+    return f"{count} step{'s' if count != 1 else ''} to go" if count else "every step is done"
 
 
 def _lines(standing: Standing) -> list[str]:
-    docket, incident = standing.docket, standing.docket.incident
-    case, how = incident.case, "closed" if incident.is_closed else "open"
-    lines = [f"{docket.id} is {how}: {case.reason}"]
-    for step in case.steps:
+    docket = standing.docket
+    how = "closed" if docket.incident.is_closed else "open"
+    return [f"{docket.id} is {how}: {docket.incident.case.reason}", *_steps(standing), *_next(standing)]
+
+
+def _steps(standing: Standing) -> list[str]:
+    incident = standing.docket.incident
+    lines = []
+    for step in incident.case.steps:
         stand = incident.stand(step)
         lines.append(f"  {_SYMBOLS[stand.state]} {step.id}: {stand.said or _WORDS.get(stand.state, '')}")
         lines += [f"      hint: {stand.hint}"] if stand.hint else []
     lines += [f"  to do: {task.text}  (then: keyrotor done {task.id})" for task in standing.tasks]
-    lines += [f"  {standing.why}"] if standing.why else []
-    return [*lines, *_next(standing)]
+    return lines + ([f"  {standing.why}"] if standing.why else [])
 
 
 def _next(standing: Standing) -> list[str]:
@@ -120,10 +148,14 @@ def _next(standing: Standing) -> list[str]:
     if incident.is_closed:
         forced = f" (closed all the same: {incident.forced})" if incident.forced else ""
         return [f"  its cause: {incident.cause}{forced}"]
-    if incident.open_steps:
-        is_free = incident.case.contain == "none" or incident.stand(Step(Deed.LIFT)).state is State.DONE
-        note = [] if is_free else ["  the gateway stays contained until then"]
+    if standing.going and (incident.open_steps or standing.revived):
+        return [f"  going on just now ({standing.going})"]
+    if incident.open_steps or standing.revived:
+        note = [f"  the leaked key of {name} is in force again: it was rolled back" for name in standing.revived]
+        note += ["  the gateway stays contained until then"] if incident.is_contained else []
         return [*note, f"  to go on: keyrotor incident resume {docket.id}"]
+    if standing.tasks:
+        return ["  every step is done; what is to do is for people"]
     return [f'  to end it: keyrotor incident close {docket.id} --cause "how it could leak"']
 
 
@@ -154,9 +186,11 @@ def _said(event: Event) -> str:
     match event:
         case IncidentOpened(case):
             return case.reason
-        case Began(step):
-            return step
-        case Did(step, said) | Missed(step, said):
+        case Began(said):
+            return said
+        case Chosen(contain, exposed):
+            return ", ".join(filter(None, (contain and f"contain: {contain}", exposed and f"exposed since {exposed}")))
+        case Did(step, said) | Missed(step, said) | Undone(step, said):
             return f"{step}: {said}"
         case Ticked(task):
             return f"task {task}"

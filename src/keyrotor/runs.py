@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from keyrotor import drift
-from keyrotor.casebook import Casebook, Docket
 from keyrotor.core import machine
 from keyrotor.core.head import Verdict
 from keyrotor.core.lineage import lineage
@@ -17,6 +16,7 @@ from keyrotor.core.machine import ASKED, Event, Phase, Run
 from keyrotor.core.model import Outcome, Row, Source, Task, Value
 from keyrotor.core.report import Report
 from keyrotor.core.stores import with_begun
+from keyrotor.core.urgent import NONE, at
 from keyrotor.engine import Ending
 from keyrotor.errors import Exit, PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account, Journal
@@ -25,9 +25,10 @@ from keyrotor.secret import Pair, Secret
 from keyrotor.session import KEPT, drive, locked, owing, report_of, what_to_commit
 
 
-def resume(world: World, run_id: str | None, within: Mapping[str, float]) -> Report:
-    """Finish the run that is owed, in its present direction; nothing owed is well too."""
-    return _go_on(world, run_id, within, lambda run: machine.Resumed("resume"))
+def resume(world: World, run_id: str | None, within: Mapping[str, float], doors: Mapping[str, str] = NONE) -> Report:
+    """Finish the run that is owed, in its present direction; nothing owed is well too. `doors` are those that are
+    reached at another address than when it was opened: place -> url."""
+    return _go_on(world, run_id, within, lambda run: machine.Resumed("resume"), doors)
 
 
 def rollback(world: World, run_id: str | None, consents: Callable[[Account], bool]) -> Report:
@@ -108,7 +109,7 @@ def forget(world: World, run_id: str | None) -> list[str]:
         if run_id and accounts[0].run.is_owed:
             why = f"cannot forget run {accounts[0].id}: it is not finished"
             raise UsageError(why, hint=f"keyrotor resume {accounts[0].id}")
-        kept = open_incidents(world)
+        kept = _open_incidents(world, accounts)
         if run_id and accounts[0].run.plan.incident in kept:
             case = accounts[0].run.plan.incident
             why = f"cannot forget run {accounts[0].id}: its former value is still looked for in incident {case}"
@@ -120,29 +121,13 @@ def forget(world: World, run_id: str | None) -> list[str]:
 def forget_expired(world: World, journal: Journal, source: Source) -> None:
     """Forget the closed runs of this secret whose time to keep is over: with its incident, if it is of one. The caller
     holds its lock."""
-    kept = open_incidents(world)
-    for account in journal.accounts():
+    accounts = journal.accounts()
+    kept = _open_incidents(world, accounts)
+    for account in accounts:
         plan, age = account.run.plan, world.now() - (account.closed or world.now())
         is_over = plan.incident not in kept if plan.incident else age > timedelta(seconds=plan.keep)
         if plan.source.file == source.file and account.run.phase is Phase.CLOSED and is_over:
             _forget(world, journal, account.id)
-
-
-def open_incidents(world: World) -> frozenset[str]:
-    """The incidents that are not closed: what their runs have replaced is looked for, and must be known."""
-    return frozenset(docket.id for docket in incidents(world) if not docket.incident.is_closed)
-
-
-def incidents(world: World) -> list[Docket]:
-    """Every incident on record, oldest first."""
-    with Casebook.peek(world.state) as casebook:
-        return casebook.dockets()
-
-
-def incident(world: World, case: str) -> Docket:
-    """The incident of that id, or that it begins with. Raises UsageError."""
-    with Casebook.peek(world.state) as casebook:
-        return casebook.docket(case)
 
 
 def accounts(world: World) -> list[Account]:
@@ -157,7 +142,13 @@ def verify(world: World) -> Verdict:
         return journal.verify(asks_keyring=True)
 
 
-def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin: Callable[[Run], Event]) -> Report:
+def _go_on(
+    world: World,
+    run_id: str | None,
+    within: Mapping[str, float],
+    begin: Callable[[Run], Event],
+    doors: Mapping[str, str] = NONE,
+) -> Report:
     account = _meant(world, run_id)
     if account is None or (account.run.phase, type(begin(account.run))) not in machine.TRANSITIONS:
         return Report(Outcome.NOTHING_CHANGED, Exit.DONE, reason="nothing is owed")
@@ -166,14 +157,19 @@ def _go_on(world: World, run_id: str | None, within: Mapping[str, float], begin:
     with owed, locked(world, file), Journal.open(world.state) as journal:
         if account.run.is_owed and not journal.account(account.id).run.is_owed:  # nobody was asked to undo it
             raise UsageError(f"cannot go on with run {account.id}: it has just ended", hint="keyrotor status")
-        ending = _taken_up(world, journal, account.id, within, begin)
+        ending = _taken_up(world, journal, account.id, within, begin, doors)
         notes = journal.sign()
     with Journal.peek(world.state) as journal:
         return report_of(journal, ending, (*what_to_commit(world.repository(file), ending, file, False), *notes))
 
 
 def _taken_up(
-    world: World, journal: Journal, run_id: str, within: Mapping[str, float], begin: Callable[[Run], Event]
+    world: World,
+    journal: Journal,
+    run_id: str,
+    within: Mapping[str, float],
+    begin: Callable[[Run], Event],
+    doors: Mapping[str, str],
 ) -> Ending:
     """Read the run again, now that nobody else can change it, and drive it on."""
     account = journal.account(run_id)
@@ -184,7 +180,10 @@ def _taken_up(
         raise UsageError(f"cannot set {unknown.pop()}.within: run {run_id} has no such place")
     folder = journal.folder(run_id)
     prepared = _reopened(world, account, folder)
-    rows = [replace(row, within=within.get(row.place, row.within)) for row in with_begun(plan.rows, account.run)]
+    rows = [
+        replace(row, within=within.get(row.place, row.within), options={**row.options, **at(row.place, doors)})
+        for row in with_begun(plan.rows, account.run)
+    ]
     places = world.places(rows, plan.source, prepared, folder)
     pair = _pair(world, journal, account, rows, places)
     event = begin(account.run)
@@ -267,6 +266,15 @@ def _present(world: World, source: Source, kept: Mapping[str, Secret]) -> Mappin
         return world.read_secret(source, to_set=False)[1]
     except (PlaceError, RefusedError):
         return kept
+
+
+def _open_incidents(world: World, accounts: Sequence[Account]) -> frozenset[str]:
+    """The incidents of these that are not closed: what they have replaced is still looked for."""
+    if not any(account.run.plan.incident for account in accounts):
+        return frozenset()
+    from keyrotor import casebook  # some ms, which a rotation need not pay
+
+    return frozenset(docket.id for docket in casebook.dockets(world.state) if not docket.incident.is_closed)
 
 
 def _forget_alone(world: World, journal: Journal, run_id: str) -> bool:

@@ -18,7 +18,7 @@ from typing import Protocol
 from keyrotor import incident_playbook, playbook, shelf
 from keyrotor.core.machine import Phase
 from keyrotor.core.model import Outcome, Playbook, Source, Value
-from keyrotor.core.swept import CURRENT, Hit, Swept
+from keyrotor.core.swept import CURRENT, MOST, Hit, Swept
 from keyrotor.errors import Exit, InterruptedRun, PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import World
@@ -35,7 +35,7 @@ _TITLES: Mapping[str, str] = {
     "journal": "in the systemd journal",
     "process": "in processes",
 }
-_SHOWN = 200  # hits, and paths, that are printed one by one; --json has all
+_SHOWN = 200  # hits, and paths, that are printed one by one; --json has more
 
 
 class Ground(World, Protocol):
@@ -84,7 +84,7 @@ class Sweep:
     @property
     def exit(self) -> Exit:
         """A leak that is found is found, even if somebody stopped the rest; what is unknown alone is told, no more."""
-        if self.swept.leaks:
+        if self.swept.leak_count:
             return Exit.FINDINGS
         return Exit.FAILED if self.swept.stopped else Exit.DONE
 
@@ -97,6 +97,9 @@ class Sweep:
         """All of it, as a person reads it."""
         swept = self.swept
         yield from _grouped(swept.leaks)
+        if swept.more:
+            yield f"and {swept.more:,} more leaks: of each kind the first {MOST:,} are told, in --json as well"
+            yield ""
         own = [hit for hit in swept.hits if hit.whose]
         if own:
             yield "no leak: where it is known to stand"
@@ -115,7 +118,7 @@ class Sweep:
         rate = as_size(int(swept.size / swept.seconds)) if swept.seconds else "0 B"
         how = f"{swept.files:,} files, {as_size(swept.size)} in {swept.seconds:.1f} s ({rate}/s)"
         end = f"stopped by {swept.stopped} before its end: " if swept.stopped else ""
-        leaks, value = len(swept.leaks), f"the {' and the '.join(self.values)} value"
+        leaks, value = swept.leak_count, f"the {' and the '.join(self.values)} value"
         things = f"{leaks:,} thing{'s' if leaks != 1 else ''} where it must not be"
         said = f"found {value} in {things}" if leaks else f"found {value} nowhere it must not be"
         return f"{end}{said}; looked through {how}"
@@ -128,9 +131,10 @@ class Sweep:
             "playbook": self.book.name if self.book else None,
             "exit": int(self.exit),
             "values": list(self.values),
-            "roots": [str(root) for root in self.roots],
+            "roots": list(swept.roots),
             "hits": [asdict(hit) for hit in swept.hits],
-            "leaks": len(swept.leaks),
+            "leaks": swept.leak_count,
+            "more": swept.more,
             "files": swept.files,
             "size": swept.size,
             "seconds": round(swept.seconds, 3),

@@ -23,6 +23,8 @@ from keyrotor.core.timing import Wish
 from keyrotor.errors import Exit, JournalError, KeyrotorError, PlaceError, PlaybookError, RefusedError, UsageError
 from keyrotor.ports import World
 
+HOUR = 3600.0  # seconds
+
 
 class Timing(Protocol):
     """A playbook's timer. What is done was told by a look before."""
@@ -204,6 +206,11 @@ def _subject(world: Ground, name: str | None, wish: Wish) -> _Subject:
         raise UsageError(f"cannot read --at {wish.at}: write the time of the day as 04:00")
     if wish.every and not reckoning.is_every(wish.every):
         raise UsageError(f"cannot read --every {wish.every}; allowed: {reckoning.ALLOWED}")
+    if 0 < (reckoning.seconds(wish.every) or 0) < HOUR:  # who types 1m may mean a month, as elsewhere
+        why = "that is less than an hour, and each rotation restarts the gateway"
+        raise UsageError(
+            f"cannot take --every {wish.every}: {why}", hint="--every month  (or write it into the playbook)"
+        )
     wish = replace(wish, book=quote(name or now.name))
     try:
         subject = _Subject(now, now, world.timing(now, rows, wish), wish)

@@ -96,10 +96,21 @@ def test_a_unit_named_after_a_value_is_found() -> None:
 @pytest.mark.parametrize("width", [64, 76])
 @pytest.mark.parametrize("before", range(80))
 def test_base64_that_is_broken_over_lines_is_found(width: int, before: int) -> None:
-    """Mail and PEM break lines wherever it happens to be; one half of the needle stays whole."""
+    """Mail and PEM break lines wherever it happens to be; one part of the needle stays whole."""
     encoded = base64.b64encode(b"x" * before + KEY + b"y" * 80)
     broken = b"\n".join(encoded[at : at + width] for at in range(0, len(encoded), width))
     assert names_in(broken, KEY) & {"base64", "base64, broken over lines"}
+
+
+@pytest.mark.parametrize("width", [64, 76])
+@pytest.mark.parametrize("size", [25, 49, 60, 97, 114, 115, 150, 300])
+def test_a_long_value_whose_base64_is_broken_over_lines_is_found(width: int, size: int) -> None:
+    """However many lines it takes, and wherever the first one breaks."""
+    value = secrets.token_urlsafe(size).encode()[:size]
+    for before in range(width):
+        encoded = base64.b64encode(b"x" * before + value + b"y" * 80)
+        broken = b"\n".join(encoded[at : at + width] for at in range(0, len(encoded), width))
+        assert names_in(broken, value) & {"base64", "base64, broken over lines"}, before
 
 
 def test_the_key_without_its_prefix_is_a_form_of_its_own() -> None:

@@ -65,3 +65,24 @@ def test_how_it_was_is_remembered_by_either_drop_in_and_by_an_inert_one() -> Non
         assert contained_unit.inert(contained_unit.inert(text)) == contained_unit.inert(text) != text
     assert contained_unit.before(text.splitlines()[0]) == Before()
     assert not contained_unit.is_ours("[Service]\n")
+
+
+def test_what_is_remembered_can_grow_without_a_change_of_what_it_does() -> None:
+    """Who needs it may be more by now; a drop-in of before that was remembered names nobody."""
+    text = contained_unit.service(Before(("0.0.0.0:1",)), "/v/litellm --host 127.0.0.1")
+    more = Before(("0.0.0.0:1",), needed_by=("an app.service",), is_halted=True)
+    again = contained_unit.remembering(text, more)
+    assert contained_unit.before(again) == more
+    assert again.splitlines()[2:] == text.splitlines()[2:]
+    former = text.replace(', "needed_by": [], "is_halted": false', "")
+    assert former != text
+    assert contained_unit.before(former) == Before(("0.0.0.0:1",))
+
+
+def test_a_drop_in_that_only_remembers_moves_nothing() -> None:
+    """Nor does one that brings sockets along."""
+    before = Before(("0.0.0.0:1",), ("x.socket",))
+    assert contained_unit.is_moved(contained_unit.service(before, "/v/litellm"))
+    assert contained_unit.is_moved(contained_unit.socket(before, []))
+    assert not contained_unit.is_moved(contained_unit.service(before, ""))
+    assert not contained_unit.is_moved(contained_unit.inert(contained_unit.service(before, "/v/litellm")))

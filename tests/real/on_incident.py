@@ -83,6 +83,12 @@ class Scene:
     def pid(self) -> int:
         return int(self.manager.systemctl("show", self.unit, "--property=MainPID", "--value"))
 
+    def fails_at_once(self) -> None:
+        """From now on it is not started again by itself when it has ended."""
+        unit = self.manager.units / self.unit
+        unit.write_text(unit.read_text().replace("Restart=on-failure", "Restart=no"))
+        self.manager.systemctl("daemon-reload")
+
     def is_open(self) -> bool:
         return reaches(outside(), self.lab.port)
 

@@ -535,7 +535,7 @@ import importlib, pkgutil, click, keyrotor.cli
 names = [each.name for each in pkgutil.iter_modules(keyrotor.cli.__path__)]
 every = [each for name in names for each in vars(importlib.import_module(f"keyrotor.cli.{name}")).values()]
 every = {each.name for each in every if isinstance(each, click.Command)}
-groups = {name for group in ("service", "clients") for name in main.commands[group].commands}
+groups = {name for group in ("service", "clients", "timer", "incident") for name in main.commands[group].commands}
 print(*sorted(every - groups - set(main.commands)))
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -201,6 +201,15 @@ def test_nothing_brings_the_leaked_key_back_by_the_way(lab: Lab, keyrotor: Keyro
     assert done.returncode == 0, done.stdout + done.stderr
     assert (lab.current_key(), lab.status(old)) == (old, 200)
 
+    status = keyrotor(lab, "incident", "status")
+    assert (status.returncode, "is in force again" in status.stdout) == (21, True), status.stdout
+    refused = keyrotor(lab, "incident", "close", "--cause", "a fork")
+    assert (refused.returncode, "the leaked key of litellm-master-key is in force" in refused.stderr) == (3, True)
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    is_replaced(lab, old)
+    assert [kind for _, kind, _ in events(lab)].count("step-undone") == 1
+
 
 def test_what_is_refused_leaves_no_trace(lab: Lab, keyrotor: Keyrotor) -> None:
     """No consent without a terminal, a key in the reason, a moment in the future, a second incident at once."""
@@ -208,12 +217,16 @@ def test_what_is_refused_leaves_no_trace(lab: Lab, keyrotor: Keyrotor) -> None:
     bare = OPEN[:-1]
     assert keyrotor(lab, *bare).returncode == 2
     pasted = keyrotor(lab, "incident", "open", "--yes", "--reason", f"pushed {lab.current_key()}")
-    assert (pasted.returncode, "looks like a key" in pasted.stderr) == (2, True)
+    assert (pasted.returncode, "there is a key in it" in pasted.stderr) == (2, True)
     assert lab.current_key() not in pasted.stderr
+    for spelling in spellings(lab.current_key())[:3]:
+        typed = keyrotor(lab, "incident", "open", "--yes", "--reason", f"pushed {spelling.decode()}")
+        assert (typed.returncode, "there is a key in it" in typed.stderr) == (2, True), typed.stderr
     assert keyrotor(lab, *OPEN, "--detected-at", "2999-01-01").returncode == 2
     assert keyrotor(lab, *OPEN, "--detected-at", "yesterday").returncode == 2
     assert keyrotor(lab, *OPEN, "--detected-at", "2026-01-01", "--exposed-since", "2026-01-02").returncode == 2
     assert keyrotor(lab, "incident", "close", "--cause", "none").returncode == 2
+    assert keyrotor(lab, "incident", "open", "--yes", "--reason", " ").returncode == 2
     assert events(lab) == []
     assert keyrotor(lab, "incident", "status").stdout == "no incident is on record\n"
     assert keyrotor(lab, "incident", "resume").stdout == "no incident is on record\n"
@@ -240,6 +253,84 @@ def test_a_step_that_fails_is_told_and_the_others_are_done(lab: Lab, keyrotor: K
     resumed = keyrotor(lab, "incident", "resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     is_replaced(lab, old)
+
+
+def test_a_run_that_was_owed_when_it_was_opened_hides_no_leaked_key(
+    lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
+) -> None:
+    """The key that leaked is the one before that run, too: it is proven dead, looked for and forgotten."""
+    respond(lab)
+    old = lab.current_key()
+    (lab.project / "notes.txt").write_text(f"do not push: {old}\n")
+    process = start_keyrotor(lab, "rotate", "--yes")
+    deadline = time.monotonic() + 60
+    while not any(kind == "moved" for _, kind, _ in events(lab)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    first = keyrotor(lab, *OPEN)
+    assert (first.returncode, "keyrotor resume" in first.stdout) == (21, True), first.stdout + first.stderr
+    assert keyrotor(lab, "resume").returncode == 0
+    resumed = printed(keyrotor, lab, "incident", "resume")
+    assert lab.status(old) == 400
+    told = {step["id"]: step["said"] for step in resumed["incidents"][0]["steps"]}
+    assert "1 place" in told["sweep"], told
+    closed = printed(keyrotor, lab, "incident", "close", "--cause", "a fork", "--force", "a test")
+    assert (len(closed["forgotten"]), kept(lab)) == (2, [])
+
+
+def test_an_ordinary_rotation_meanwhile_is_no_hindrance(
+    lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
+) -> None:
+    """Killed in the proof; somebody rotates, and renames the playbook; the proof is about what is in force now."""
+    respond(lab)
+    old = lab.current_key()
+    process = start_keyrotor(lab, *OPEN)
+    deadline = time.monotonic() + 60
+    while ("step-began", STEPS[3]) not in [(kind, data.get("step")) for _, kind, data in events(lab)]:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+    edit(lab.playbook, 'name  = "litellm-master-key"', 'name  = "another-name"')
+    runs = len([kind for _, kind, _ in events(lab) if kind == "opened"])
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert len([kind for _, kind, _ in events(lab) if kind == "opened"]) == runs
+    is_replaced(lab, old)
+
+
+def test_a_close_by_force_leaves_nobody_shut_out(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Nothing could be rotated, and the gateway was stopped: it is up again, and what is in force is said."""
+    respond(lab, "stop")
+    old, identity = lab.current_key(), lab.identity.read_bytes()
+    lab.identity.unlink()
+    assert keyrotor(lab, *OPEN).returncode == 21
+    assert lab.status(old) is None
+    closed = keyrotor(lab, "incident", "close", "--cause", "a drill", "--force", "a drill")
+    assert closed.returncode == 0, closed.stderr
+    assert "the leaked key of litellm-master-key is in force" in closed.stdout
+    lab.identity.write_bytes(identity)
+    lab.wait_until_healthy()
+    assert lab.status(old) == 200
+
+
+def test_the_containment_can_be_chosen_anew(lab: Lab, keyrotor: Keyrotor) -> None:
+    """What the hint of a containment that failed says is a command that there is."""
+    respond(lab, "none")
+    identity = lab.identity.read_bytes()
+    lab.identity.unlink()
+    assert keyrotor(lab, *OPEN).returncode == 21
+    again = keyrotor(lab, "incident", "resume", "--contain", "stop")
+    assert (again.returncode, lab.status(None)) == (21, None), again.stdout
+    lab.identity.write_bytes(identity)
+    lab.identity.chmod(0o600)
+    assert keyrotor(lab, "incident", "resume").returncode == 0
+    assert [data for _, kind, data in events(lab) if kind == "told-anew"] == [{"contain": "stop", "exposed": ""}]
 
 
 def test_it_can_be_closed_by_force_and_says_so(lab: Lab, keyrotor: Keyrotor) -> None:

@@ -15,11 +15,13 @@ import signal
 import socket
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +34,8 @@ from keyrotor.boundary.signals import Signals
 from keyrotor.core import machine
 from keyrotor.core.incident import Did
 from keyrotor.core.inquest import Inquest
-from keyrotor.core.model import Value
+from keyrotor.core.model import Outcome, Value
+from keyrotor.journal import Journal
 from keyrotor.secret import Secret
 from keyrotor.world import RealWorld
 
@@ -305,24 +308,34 @@ def test_the_page_can_be_photographed(browser: Browser, page: Path, tmp_path: Pa
 
 
 def test_a_report_shows_neither_key_though_people_have_typed_both(make_lab: MakeLab, keyrotor: Keyrotor) -> None:
-    """As a reason, and in what a step has said. The old one is forgotten, and still told by its fingerprint."""
+    """As a reason, and in what a step has said. The old one is forgotten, as is the one before it: both are still told
+    by their fingerprints."""
     lab = make_lab(unit=False, start=False)
     there = world(lab.project, lab.environment())
-    new, old = lab.current_key(), "an-old-key-without-a-prefix-4711"
+    new, old, older = lab.current_key(), f"sk-an-old-key-{token_urlsafe(12)}", f"sk-older-{token_urlsafe(12)}"
     there.make_folder(there.state)
     name, fingerprint = there.fingerprinter()
     kept = record.PLAN.source
     source = replace(kept, file=str(lab.secret_file), identity=str(lab.identity), project=str(lab.project))
     marks = {Value.OLD: fingerprint(Secret(old.encode())), Value.NEW: fingerprint(Secret(new.encode()))}
     plan = replace(record.PLAN, source=source, fingerprints=marks, fingerprint_key=name)
+    marks = {Value.OLD: fingerprint(Secret(older.encode())), Value.NEW: marks[Value.OLD]}
+    before = replace(plan, run="0a0a0a", incident="", fingerprints=marks)
     run = [(at, machine.Opened(plan) if isinstance(e, machine.Opened) else e) for at, e in record.RUN_EVENTS]
     typed = f"OPENAI_API_KEY={old} and {new} and {new[4:16]} in it"
+    keys = (older, old, new)
+    forms = [form for key in keys for form in (b64encode(key.encode()).decode(), key.encode().hex(), key[3:])]
+    typed += f"; {' or '.join(forms)}; of the desk-lamp"
     steps = [(at, replace(e, said=typed) if isinstance(e, Did) else e) for at, e in record.STEPS]
+    with Journal.open(there.state) as journal:
+        journal.append(before.run, machine.Opened(before), record.EXPOSED)
+        journal.append(before.run, machine.Closed(Outcome.STUCK), record.EXPOSED)
     record.write(there.state, steps, run, reason=typed, by=typed)
     for form in inquest.FORMATS:
         done = keyrotor(lab, "incident", "report", "--out", f"r.{form}")
         assert (done.returncode, done.stderr) == (0, "")
         shown = (lab.project / f"r.{form}").read_bytes() + keyrotor(lab, "incident", "report").stdout.encode()
-        assert not [one for key in (old, new) for one in spellings(key) if one in shown], form
+        assert not [one for key in keys for one in (*spellings(key), key[3:].encode()) if one in shown], form
+        assert b"of the desk-lamp" in shown
         assert new[4:16].encode() not in shown
         assert re.search(rb"OPENAI_API_KEY=\\?\[redacted\\?\] and", shown)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from on_incident import Scene, Stage, outside, staged
+from on_incident import Scene, Stage, outside, reaches, staged
 from on_lab import MakeLab, new_value
 
 from keyrotor.core.response import Listener, Proof
@@ -134,6 +137,88 @@ def test_a_gateway_that_is_down_is_not_proven(stage: Stage) -> None:
     found = proof(scene, new_value())
     assert not found.is_dead
     assert [each.asked for each in found.listeners] == [0]
+
+
+@contextmanager
+def impostor(port: int) -> Iterator[list[str]]:
+    """Somebody who has taken the port, and refuses each key as a gateway does; what he was shown."""
+    shown: list[str] = []
+
+    class Door(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(str(self.headers))
+            body = b'{"db": "connected"}' if "readiness" in self.path else b"{}"
+            self.send_response(200 if "readiness" in self.path else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Door)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield shown
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_somebody_else_at_the_port_of_a_gateway_that_is_down_is_shown_no_key(stage: Stage) -> None:
+    """Neither the old key nor the new one, by no step that asks; who has the port is told."""
+    scene = stage("--host 127.0.0.1 --port {port}")
+    old, new = new_value(), scene.lab.current_key()
+    scene.manager.systemctl("stop", scene.unit)
+    with impostor(scene.lab.port) as shown:
+        found = proof(scene, old)
+        exposed = scene.deeds().exposure(Secret(new.encode()), "2026-11-20T00:00:00+00:00", "2026-11-22T00:00:00+00:00")
+    assert shown
+    assert not [each for each in shown if old in each or new in each]
+    assert not found.is_dead
+    (told,) = found.listeners
+    assert (told.asked, told.is_api) == (0, False)
+    assert f"not asked: port {scene.lab.port} is answered by" in told.said == found.said
+    assert not exposed.is_known
+    assert f"port {scene.lab.port} is answered by" in exposed.why
+
+
+def test_somebody_at_a_nearer_address_of_the_same_port_is_shown_no_key(stage: Stage) -> None:
+    """The unit has the port in the network, another process has it on loopback, where the playbook's door is."""
+    scene = stage()
+    unit = scene.manager.units / scene.unit
+    unit.write_text(unit.read_text().replace("--host 0.0.0.0", f"--host {outside()}"))
+    scene.manager.systemctl("daemon-reload")
+    scene.manager.systemctl("restart", scene.unit)
+    scene.lab.playbook.write_text(
+        scene.lab.playbook.read_text()
+        .replace(scene.lab.url, "http://localhost:{port}")
+        .replace("{port}", str(scene.lab.port))
+    )
+    while not reaches(outside(), scene.lab.port):
+        pass
+    old, new = new_value(), scene.lab.current_key()
+    with impostor(scene.lab.port) as shown:
+        found = proof(scene, old)
+        exposed = scene.deeds().exposure(Secret(new.encode()), "2026-11-20T00:00:00+00:00", "2026-11-22T00:00:00+00:00")
+    assert not [each for each in shown if old in each or new in each]
+    assert found.is_dead
+    assert [each.address for each in found.listeners if each.is_dead] == [f"{outside()}:{scene.lab.port}"]
+    assert not exposed.is_known
+
+
+def test_a_playbook_without_a_gateway_has_nobody_to_ask(stage: Stage) -> None:
+    """Its proof is moot, and keeps nothing from being done."""
+    scene = stage("--host 127.0.0.1 --port {port}")
+    head, _, rest = scene.lab.playbook.read_text().partition('[[place]]\nkind = "env-file"')
+    _, client, last = rest.partition('[[place]]\nkind = "client-file"')
+    assert client, rest
+    scene.lab.playbook.write_text(head + client + last)
+    key = Secret(new_value().encode())
+    found = scene.deeds().prove(key, key, datetime.now(UTC), 75.0, lambda *_: None)
+    assert (found.listeners, found.is_dead, found.is_moot) == ((), False, True)
+    assert found.said == "it has no gateway: there is nobody to ask"
+    assert datetime.fromisoformat(found.began) == datetime.fromisoformat(found.ended)
 
 
 def test_a_socket_of_the_file_system_and_one_of_tls_are_asked_too(stage: Stage, tmp_path: Path) -> None:

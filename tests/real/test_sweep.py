@@ -17,6 +17,7 @@ import sys
 import tarfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import pytest
 from on_lab import SRC, Keyrotor, MakeLab, add_command, edit, new_value
 
+from keyrotor.core.swept import MOST
 from keyrotor.demo.build import AUTHOR
 from keyrotor.demo.lab import Lab
 
@@ -410,6 +412,148 @@ def test_another_users_repository_is_told_and_not_read(ground: tuple[Lab, str]) 
     assert hits(done) == []
     (unreadable,) = [each for each in json.loads(done.stdout)["unreadable"] if str(repo) in each]
     assert "another user's" in unreadable
+
+
+def owned_by_nobody(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.lchown(path, NOBODY, NOBODY)
+
+
+def one_leak(repo: Path, value: str) -> str:
+    """A repository that has held the value in one object; its name."""
+    repo.mkdir(parents=True)
+    git(repo, "init", "--quiet", "--initial-branch=main")
+    blob = commit(repo, "a.txt", value.encode())
+    (repo / "a.txt").write_text("clean")
+    git(repo, "commit", "--quiet", "--all", "-m", "clean")
+    return blob[:12]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another's repository")
+@pytest.mark.parametrize("how", ["borrows", "points there", "is in another"])
+def test_a_repository_that_git_refuses_hides_no_other(ground: tuple[Lab, str], how: str) -> None:
+    """Another user's borrows its objects, or says that it is one of its work trees: it is read all the same. And what
+    git takes for a part of the one around it is not called read."""
+    lab, value = ground
+    blob = one_leak(lab.home / "z victim", value)
+    other = lab.home / "a hostile"
+    if how == "borrows":
+        git(lab.home, "clone", "--quiet", "--shared", "z victim", "a hostile")
+    elif how == "points there":
+        for name in ("objects", "refs"):
+            (other / name).mkdir(parents=True)
+        plant(other, {"HEAD": b"ref: refs/heads/main\n", "commondir": bytes(lab.home / "z victim" / ".git") + b"\n"})
+    else:
+        other = lab.home / "z victim" / "inner"
+        one_leak(other, value + "x")
+        (other / ".git" / "HEAD").write_text("no reference")
+    if how != "is in another":
+        owned_by_nobody(other)
+    done = given(lab, value, "--files-only", str(lab.home))
+    assert [hit["where"].rpartition(":")[2] for hit in hits(done) if hit["kind"] == "git"] == [blob]
+    told = json.loads(done.stdout)["unreadable"]
+    assert [each for each in told if str(other) in each] or how == "points there", told
+
+
+@pytest.mark.parametrize(
+    "name", ["commondir", "config", "HEAD", "objects/info/alternates", "refs/heads/x", f"objects/aa/{'0' * 38}"]
+)
+def test_a_pipe_in_a_repository_keeps_nobody_waiting(ground: tuple[Lab, str], name: str) -> None:
+    """Anybody may plant one where git would open it; what is in other repositories is found."""
+    lab, value = ground
+    blob, _ = one_leak(lab.home / "good", value), one_leak(lab.home / "trap", value)
+    path = lab.home / "trap" / ".git" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    done = given(lab, value, "--files-only", str(lab.home), preexec_fn=lambda: signal.alarm(30))
+    found = [hit["where"] for hit in hits(done) if hit["kind"] == "git"]
+    assert f"{lab.home}/good:{blob}" in found
+    told = json.loads(done.stdout)
+    # Without a HEAD it is no repository: all that is in it is looked through as files, and the pipe is counted.
+    assert any("/trap" in each for each in told["unreadable"]) or (name == "HEAD" and told["skipped"]), told
+
+
+def test_what_git_has_not_finished_writing_is_looked_through(ground: tuple[Lab, str]) -> None:
+    """An object under a name of git's own, one of a push that was never accepted, and a stray file; a pipe among them
+    is opened by nobody."""
+    lab, value = ground
+    store = lab.home / "repo" / ".git" / "objects"
+    (lab.home / "repo").mkdir()
+    git(lab.home / "repo", "init", "--quiet")
+    loose = zlib.compress(b"blob 99\0" + value.encode())
+    names = ("aa/tmp_obj_x", f"tmp_objdir-incoming-y/bb/{'0' * 38}")
+    pack = "tmp_objdir-incoming-y/pack/pack-1.pack"
+    plant(store, {**dict.fromkeys(names, loose), "stray": value.encode(), pack: b"x"})
+    os.mkfifo(store / f"tmp_objdir-incoming-y/bb/{'1' * 38}")
+    done = given(lab, value, "--files-only", str(lab.home), preexec_fn=lambda: signal.alarm(30))
+    assert {hit["where"] for hit in hits(done)} == {f"{store}/{name}" for name in (*names, "stray")}
+    assert [what for what in json.loads(done.stdout)["skipped"] if "packs that git has not finished" in what]
+
+
+def test_a_zip_behind_a_program_in_git_is_unpacked(ground: tuple[Lab, str]) -> None:
+    """A zipapp that was committed."""
+    lab, value = ground
+    repo = lab.home / "repo"
+    repo.mkdir()
+    git(repo, "init", "--quiet")
+    blob = commit(repo, "app.pyz", b"#!/usr/bin/python3\n" + zipped("inner.txt", value.encode()))
+    (repo / "app.pyz").unlink()
+    (hit,) = hits(given(lab, value, "--files-only", str(lab.home)))
+    assert hit["where"] == f"{repo}:{blob[:12]} › inner.txt"
+
+
+def test_the_commands_beside_a_hit_in_git_show_it(ground: tuple[Lab, str]) -> None:
+    """In a file, a message, an author, a tag, a name: what is offered is typed, and says something."""
+    lab, value = ground
+    repo = lab.home / "a repo's"
+    one_leak(repo, value)
+    git(repo, "commit", "--quiet", "--allow-empty", "-m", f"the key is {value}")
+    git(repo, "commit", "--quiet", "--allow-empty", "-m", "author", f"--author={value} <a@example.org>")
+    git(repo, "tag", "-a", "-m", f"release with {value}", "v1", "HEAD~1")
+    commit(repo, f"named-{value}", b"nothing")
+    (repo / "sub").mkdir()
+    commit(repo, f"sub/{value}", b"nothing")
+    found = [hit for hit in hits(given(lab, value, "--files-only", str(repo))) if hit["kind"] == "git"]
+    kinds = [hit["note"].split()[0].rstrip(",") for hit in found]
+    assert sorted(set(kinds)) == ["blob", "commit", "tag", "tree"], kinds
+    assert kinds.count("commit") == 2
+    for kind, hit in zip(kinds, found, strict=True):
+        for command in hit["note"].partition(": ")[2].split("; "):
+            said = subprocess.run(["sh", "-c", command], capture_output=True, check=False, env=git_env(lab.home))
+            assert said.stdout.strip(), (kind, command, said.stderr)
+            assert value.encode() in said.stdout or "cat-file -p" not in command
+
+
+def test_no_name_makes_a_leak_look_like_a_place(rotated: tuple[Lab, str, str]) -> None:
+    """A file beside the client file whose name goes on as a member's would."""
+    lab, former, _ = rotated
+    fake = lab.settings.with_name(f"{lab.settings.name} › member")
+    fake.write_text(former)
+    done = swept(lab, "--json", "--files-only", str(lab.root))
+    (hit,) = hits(done)
+    assert (hit["where"], hit["whose"], done.returncode) == (str(fake), "", 10)
+
+
+def test_a_root_that_is_called_by_the_value_is_not_shown(ground: tuple[Lab, str]) -> None:
+    """Nor does one whose name is no text end the answer."""
+    lab, value = ground
+    folder = Path(os.fsdecode(bytes(lab.home) + b"/\xff" + value.encode()))
+    plant(folder, {"one": b"nothing"})
+    done = given(lab, value, "--files-only", str(folder))
+    assert json.loads(done.stdout)["roots"] == [f"{lab.home}/\\xff[redacted]"]
+    assert shows(done, value) == []
+
+
+def test_more_leaks_than_people_read_are_counted(ground: tuple[Lab, str]) -> None:
+    """The answer is bounded; a flood of files hides nothing of another kind."""
+    lab, value = ground
+    plant(lab.home / "flood", {str(number): value.encode() for number in range(MOST + 30)})
+    one_leak(lab.home / "repo", value)
+    told = json.loads(given(lab, value, "--files-only", str(lab.home)).stdout)
+    assert (len(told["hits"]), told["more"], told["leaks"]) == (MOST + 1, 30, MOST + 31)
+    done = swept(lab, "--value-from", "stdin", "--files-only", str(lab.home), input=value.encode())
+    assert b"and 30 more leaks" in done.stdout
 
 
 def test_work_trees_and_borrowed_objects_are_looked_through_once(ground: tuple[Lab, str]) -> None:

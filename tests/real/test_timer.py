@@ -91,6 +91,7 @@ class Timed:
 @pytest.fixture
 def timed(manager: UserManager) -> Iterator[Timed]:
     one = Timed(manager)
+    one.tidy()  # what systemd has written of a timer of that name that other tests have made
     yield one
     one.tidy()
 
@@ -136,12 +137,15 @@ def standing(timed: Timed) -> dict[str, object]:
 
 
 def test_it_is_installed_looked_at_and_removed(lab: Lab, keyrotor: Keyrotor, timed: Timed) -> None:
-    """Three sound files, 0644, enabled, started, and nothing rotated; again: nothing to do; removed: nothing left."""
+    """Three sound files, 0644, enabled, started, and nothing rotated; again: nothing to do; removed: nothing left, also
+    of a timer of that name that stood there once."""
     before, key = standing(timed), lab.current_key()
     assert keyrotor(lab, "timer", "status").returncode == 10
     shown = keyrotor(lab, "timer", "install", "--dry-run")
     assert (shown.returncode, standing(timed)) == (0, before), shown.stderr
     assert "| OnCalendar=*-*-* 04:00:00" in shown.stdout
+    timed.stamp.parent.mkdir(parents=True, exist_ok=True)
+    timed.stamp.touch()
     done = keyrotor(lab, "timer", "install", "--yes", "--json")
     one = told(done, "timer")
     assert (one["outcome"], [each["state"] for each in one["files"]]) == ("installed", ["new"] * 3)
@@ -364,6 +368,7 @@ def test_every_is_written_into_the_playbook(lab: Lab, keyrotor: Keyrotor, timed:
     """One token of it, told before; what is no period is an error; nothing is written where it is not agreed to."""
     before = lab.playbook.read_text()
     assert keyrotor(lab, "timer", "install", "--every", "sometimes", "--yes").returncode == 2
+    assert keyrotor(lab, "timer", "install", "--every", "1m", "--yes").returncode == 2  # minutes, not a month
     shown = keyrotor(lab, "timer", "install", "--every", "12h", "--dry-run")
     assert 'every = "month" becomes every = "12h"' in shown.stdout
     assert (lab.playbook.read_text(), standing(timed)["active"]) == (before, ["inactive", ""])

@@ -15,19 +15,24 @@ import sys
 import tarfile
 import tempfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from keyrotor.boundary.forms import forms
-from keyrotor.core.swept import Hit
+from keyrotor.core.swept import MOST, Hit
 from keyrotor.errors import InterruptedRun
 from keyrotor.secret import Secret
 from keyrotor.sweeping.beside import Beside
 from keyrotor.sweeping.files import LARGE, MANY, ROOM, Files
 from keyrotor.sweeping.finder import Finder
+from keyrotor.sweeping.left_out import LeftOut
 from keyrotor.sweeping.mounts import Mounts
+from keyrotor.sweeping.tally import Tally
+from keyrotor.sweeping.unpacking import MEMBERS
 from keyrotor.sweeping.walking import KERNELS, SPECIAL
 
 KEY = b"sk-" + secrets.token_urlsafe(32).encode()
@@ -199,6 +204,68 @@ def test_a_sparse_file(tmp_path: Path, size: int) -> None:
     assert (hit.count, hit.forms) == (2, ("as it is",))
 
 
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"\x1f\x8b\x08", gzip.compress(b"x"), lzma.compress(b"x"), tarred("x", b"x")],
+    ids=["nothing", "magic", "gzip", "xz", "tar"],
+)
+def test_a_file_of_nothing_but_holes_is_not_read(tmp_path: Path, start: bytes) -> None:
+    """Terabytes without any block, also behind what looks like an archive, or is one."""
+    with open(tmp_path / "sparse", "wb") as file:
+        file.write(start)
+        file.truncate(1 << 42)
+
+    def told(_: int, size: int) -> None:
+        assert size <= 2 << 30, "it reads holes"
+
+    files = Files(FINDER, told=told)
+    assert list(files.below([tmp_path])) == []
+    assert files.weight([tmp_path])[1] < LARGE
+
+
+def test_behind_the_holes_of_an_archive_the_value_is_found(tmp_path: Path) -> None:
+    """Whatever has become of the archive by then; and holes that `cp --sparse` has made in it do it no harm."""
+    with open(tmp_path / "endless", "wb") as file:
+        file.write(b"\x1f\x8b\x08")
+        file.seek(1 << 41)
+        file.write(KEY)
+    with tarfile.open(tmp_path / "tar", "w") as tar:
+        for name, data in (("zeros", bytes(8 * LARGE)), ("log", KEY)):
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            tar.addfile(about, io.BytesIO(data))
+    subprocess.run(["cp", "--sparse=always", tmp_path / "tar", tmp_path / "sparse"], check=True)
+    assert os.stat(tmp_path / "sparse").st_blocks < os.stat(tmp_path / "tar").st_blocks
+    assert set(found(tmp_path)) == {f"{tmp_path}/endless", f"{tmp_path}/tar › log", f"{tmp_path}/sparse › log"}
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+@pytest.mark.parametrize("start", [b"#!/usr/bin/env python3\n", b"\x7fELF" + bytes(500), b"MZ" + bytes(9000)])
+def test_a_zip_that_begins_with_a_program_is_unpacked(tmp_path: Path, size: int, start: bytes) -> None:
+    """zipapps, jars that can be run, what extracts itself; of any size, with a comment, and packed again."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("noise", secrets.token_bytes(size))
+        archive.writestr("member", KEY * 3)
+        archive.comment = b"a comment " * 50
+    (tmp_path / "program").write_bytes(start + packed.getvalue())
+    (tmp_path / "packed.tar.gz").write_bytes(tarred("program", start + packed.getvalue()))
+    assert set(found(tmp_path)) == {f"{tmp_path}/program › member", f"{tmp_path}/packed.tar.gz › program › member"}
+
+
+def test_a_program_that_only_knows_of_zips_is_no_broken_archive(tmp_path: Path) -> None:
+    """It has the marks where it looks for them."""
+    program = b"\x7fELF" + b"PK\x03\x04\0PK\x01\x02\0PK\x05\x06\0" * 50 + KEY
+    (tmp_path / "program").write_bytes(program)
+    (tmp_path / "packed.tar.gz").write_bytes(tarred("program", program))
+    files = Files(FINDER)
+    assert {hit.where for hit in files.below([tmp_path])} == {
+        f"{tmp_path}/program",
+        f"{tmp_path}/packed.tar.gz › program",
+    }
+    assert files.left_out == LeftOut()
+
+
 @pytest.mark.parametrize("size", [10, LARGE])
 def test_what_is_packed_is_looked_into(tmp_path: Path, size: int) -> None:
     """Small ones and large ones, with the name of the member."""
@@ -224,9 +291,10 @@ def test_the_objects_of_a_repository_are_left_to_git(tmp_path: Path) -> None:
     """All else of it is looked through; the repository is remembered, also one within, and one without a work tree."""
     for name, options in (("work", []), ("work/inner", []), ("bare", ["--bare"])):
         subprocess.run(["git", "init", "--quiet", *options, tmp_path / name], check=True)
-    store = tmp_path / "work/.git/objects/aa"
-    store.mkdir()
-    (store / "loose").write_bytes(KEY)
+    store = tmp_path / "work/.git/objects"
+    for name in (f"aa/{'0' * 38}", f"aa/{'0' * 62}", f"pack/pack-{'0' * 40}.pack", f"pack/pack-{'0' * 40}.idx"):
+        (store / name).parent.mkdir(exist_ok=True)
+        (store / name).write_bytes(KEY)
     (tmp_path / "work/.git/COMMIT_EDITMSG").write_bytes(KEY)
     (tmp_path / "work/objects").mkdir()
     (tmp_path / "work/objects/file").write_bytes(KEY)
@@ -236,6 +304,38 @@ def test_the_objects_of_a_repository_are_left_to_git(tmp_path: Path) -> None:
         f"{tmp_path}/work/objects/file",
     }
     assert set(files.repositories) == {f"{tmp_path}/{name}" for name in ("work/.git", "work/inner/.git", "bare")}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stray.txt",
+        "aa/loose",
+        f"aaa/{'0' * 38}",
+        "pack/note",
+        f"pack/pack-{'0' * 40}.keep",
+        f"pack/pack-{'0' * 40}.pack",
+        "tmp_objdir-incoming-x1/note",
+        "info/commit-graphs/x",
+    ],
+)
+def test_what_git_never_lists_among_the_objects_is_looked_through(tmp_path: Path, name: str) -> None:
+    """A stray file, or a pack without an index, is no object."""
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    path = tmp_path / ".git/objects" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(KEY)
+    assert set(found(tmp_path)) == {str(path)}
+
+
+def test_a_folder_that_only_looks_like_a_repository_is_looked_through(tmp_path: Path) -> None:
+    """Its HEAD is a folder; git would not take it for one."""
+    for name in ("HEAD", "refs", "objects/aa"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / f"objects/aa/{'0' * 38}").write_bytes(KEY)
+    files = Files(FINDER)
+    assert [hit.where for hit in files.below([tmp_path])] == [f"{tmp_path}/objects/aa/{'0' * 38}"]
+    assert files.repositories == []
 
 
 # -- names -----------------------------------------------------------------------------------------------------------
@@ -462,13 +562,51 @@ print(len(hits), files.size + files.unpacked, peak)
 """
 
 
-@pytest.mark.parametrize("kind", ["large", "gzip", "tar of gzip", "many"])
+def test_more_leaks_than_people_read_are_counted(tmp_path: Path) -> None:
+    """In a file or packed; what is no leak is told all the same."""
+    for number in range(MOST + 50):
+        (tmp_path / f"{number:05}").write_bytes(KEY)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/file").write_bytes(KEY)
+
+    def judge(path: str, hit: Hit) -> Hit:
+        return replace(hit, whose="mine") if path == f"{tmp_path}/own/file" else hit
+
+    files = Files(FINDER, tally=Tally(judge))
+    hits = list(files.below([tmp_path]))
+    assert (len(hits), files.tally.more) == (MOST + 1, 50)
+    assert sum(bool(hit.whose) for hit in hits) == 1
+
+
+def test_many_archives_of_many_members_are_told_in_few_words(tmp_path: Path) -> None:
+    """Also where all of them are unpacked together: of each one thing is told at least."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for number in range(300):
+            about = tarfile.TarInfo(f"{number}")
+            about.size = len(KEY)
+            tar.addfile(about, io.BytesIO(KEY))
+    for number in range(30):
+        (tmp_path / f"{number:02}.tgz").write_bytes(packed.getvalue())
+    hits = list(Files(FINDER).below([tmp_path]))
+    assert len(hits) < MOST + 30
+    assert {hit.where.partition(" ")[0] for hit in hits} == {f"{tmp_path}/{number:02}.tgz" for number in range(30)}
+    assert sum(hit.count for hit in hits) == 30 * 300
+
+
+@pytest.mark.parametrize("kind", ["large", "gzip", "tar of gzip", "many", "long names"])
 def test_memory_is_bounded(tmp_path: Path, kind: str) -> None:
     """Some 300 MB go through: of one file, of what is packed in one, and of many; with the key at the end."""
     whole, zeros = 300 << 20, bytes(1 << 20)
     if kind == "many":
         for number in range(150):
             (tmp_path / f"{number}.gz").write_bytes(gzip.compress(zeros + zeros + (KEY if number == 149 else b""), 1))
+    elif kind == "long names":
+        with tarfile.open(tmp_path / "packed.tgz", "w:gz", compresslevel=1) as tar:
+            for number in range(4000):
+                about = tarfile.TarInfo(f"{number}/" + "n" * 60_000)
+                about.size = len(KEY)
+                tar.addfile(about, io.BytesIO(KEY))
     elif kind == "large":
         with open(tmp_path / "large", "wb") as file:
             for _ in range(whole >> 20):
@@ -484,5 +622,5 @@ def test_memory_is_bounded(tmp_path: Path, kind: str) -> None:
         (tmp_path / "packed").write_bytes(data if kind == "gzip" else tarred("log.gz", data))
     ran = subprocess.run([sys.executable, "-c", PEAK, tmp_path], input=KEY, capture_output=True, check=True)
     hits, size, peak = map(int, ran.stdout.split())
-    assert (hits, size >= whole) == (1, True)
+    assert (hits, size >= whole) == ((MEMBERS + 1, False) if kind == "long names" else (1, True))
     assert peak < 90_000  # KiB, of which Python itself takes 30,000

@@ -15,6 +15,7 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from keyrotor.boundary.plaintext import PIECE, SHORTEST, unseal
 from keyrotor.secret import Secret
@@ -24,6 +25,7 @@ HIDDEN = b"[redacted]"
 _PREFIX = b"sk-"
 _OTHERS = re.compile(rb"sk-[A-Za-z0-9_-]{6,}")  # keys of others, as boundary/plaintext.py hides them
 _WINDOW = 256 * 1024  # bytes of what is to be hidden, at a time
+_LINE = 64  # characters: the shortest line that base64 is broken into
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _KEPT_BY_SCRIPTS = "!'()*~"  # what encodeURIComponent leaves as it is
 _UNQUOTED = re.compile(r"([^A-Za-z0-9_@%+=:,./-])")  # what a shell would not take as it is
@@ -57,10 +59,12 @@ def redacted(data: bytes, secrets: Iterable[Secret]) -> bytes:
 class Veil:
     """Hides every form of some values, and every piece of one that tells as much as 8 bytes of its value."""
 
-    def __init__(self, values: Iterable[Sequence[Form]]) -> None:
+    def __init__(self, values: Iterable[Sequence[Form]], *, as_wholes: bool = False) -> None:
+        """`as_wholes`: a piece of a value tells nothing of it."""
         from ahocorasick_rs import BytesAhoCorasick
 
-        pieces = {piece for of_one in values for piece in _pieces(of_one)}
+        parts = _wholes if as_wholes else _pieces
+        pieces = {piece for of_one in values for piece in parts(of_one)}
         self._automaton = BytesAhoCorasick(sorted(pieces))
         self._longest = max(map(len, pieces), default=1)
 
@@ -98,10 +102,14 @@ def _pieces(of_one: Sequence[Form]) -> Iterator[bytes]:
         yield from (form.needle[at : at + size] for at in range(max(1, len(form.needle) - size + 1)))
 
 
+def _wholes(of_one: Sequence[Form]) -> Iterator[bytes]:
+    return (form.needle for form in of_one)
+
+
 def _written(value: bytes) -> Iterator[tuple[str, bytes]]:
     yield AS_IT_IS, value
     yield from (("base64", needle) for needle in _both_alphabets(_aligned(value)))
-    yield from (("base64, broken over lines", half) for half in _halves(_both_alphabets(_aligned(value))))
+    yield from (("base64, broken over lines", part) for part in _parts(_both_alphabets(_aligned(value))))
     yield from (("hex", needle) for needle in _hex(value))
     yield from (("SHA-256", needle) for needle in _digests(value))
     yield from (("URL-escaped", needle) for needle in _in_urls(value))
@@ -126,12 +134,14 @@ def _both_alphabets(encoded: Iterable[bytes]) -> Iterator[bytes]:
         yield each.translate(_URL_SAFE)
 
 
-def _halves(encoded: Iterable[bytes]) -> Iterator[bytes]:
-    """Mail and `base64` break lines at 76 characters, PEM at 64: one half of a needle that is shorter stays whole."""
+def _parts(encoded: Iterable[bytes]) -> Iterator[bytes]:
+    """Mail and `base64` break lines at 76 characters, PEM at 64: of one part more than there can be breaks in a needle
+    one stays whole."""
     for each in encoded:
-        middle = len(each) // 2
-        if middle >= SHORTEST:
-            yield from (each[:middle], each[middle:])
+        count = (len(each) - 2) // _LINE + 2
+        if len(each) // count >= SHORTEST:
+            borders = [len(each) * part // count for part in range(count + 1)]
+            yield from (each[start:end] for start, end in pairwise(borders))
 
 
 def _hex(value: bytes) -> tuple[bytes, bytes]:

@@ -10,11 +10,13 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from keyrotor.boundary import proc
 from keyrotor.boundary.systemd import Systemd
@@ -79,11 +81,48 @@ def held(systemd: Systemd, socket: str) -> list[Held]:
 def of_unit(systemd: Systemd, unit: Unit) -> tuple[At, ...]:
     """Every address at which the unit listens now, by its processes or by an active socket unit. Raises PlaceError."""
     found = list(_of_processes(processes(systemd, unit)))
-    for socket in unit.sockets:
-        if "ActiveState=active" in systemd.told(socket, ["ActiveState"]).splitlines():
-            told = [each.at for each in held(systemd, socket) if each.at]
-            found += told if systemd.needs_root else _of_manager(told)
+    told = list(_of_sockets(systemd, unit))
+    found += told if systemd.needs_root else _of_manager(told)
     return tuple(sorted(dict.fromkeys(found), key=lambda at: (bool(at.path), at.port, str(at))))
+
+
+def stranger(systemd: Systemd, unit: Unit, url: str) -> str:
+    """Who answers at an address of this machine that is neither the unit nor a socket of it; "" if it is, or if the
+    address is not this machine's, as far as that can be told without asking a name server. Raises PlaceError.
+
+    No key is to be shown there. One of whom is not known who has it is a stranger's.
+    """
+    address = urlsplit(url)
+    host, number = address.hostname or "", address.port or (443 if address.scheme == "https" else 80)
+    if not proc.is_own(host):
+        return ""
+    if not (sockets := _answering(host, number)):
+        return f"nobody listens at port {number}"
+    own = processes(systemd, unit)
+    is_handed = any(at.port == number for at in _of_sockets(systemd, unit))
+    for each in sockets:
+        pids = proc.holders([each])
+        if not (pids & own or (is_handed and any(map(_is_manager, pids)))):
+            named = ", ".join(f"{proc.name(pid)} (pid {pid})" for pid in sorted(pids)) or "somebody else"
+            return f"port {number} is answered by {named}, not by {unit.name}"
+    return ""
+
+
+def _answering(host: str, port: int) -> list[proc.Listener]:
+    """The listening sockets that may take a connection to this address: the nearest to it, by the kernel's order."""
+    found = proc.listening(port)
+    taken: list[proc.Listener] = []
+    for one in ("127.0.0.1", "::1") if host == "localhost" else (_plain(host),):
+        names = ((one,), ("::",)) if ":" in one else ((one, f"::ffff:{one}"), ("0.0.0.0",), ("::",))  # noqa: S104
+        taken += next((some for each in names if (some := [at for at in found if at.address in each])), [])
+    return taken
+
+
+def _plain(host: str) -> str:
+    """The address as the kernel's table tells it; who connects to a wildcard comes to loopback."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(address), str(address))  # noqa: S104  compared, not bound
 
 
 def of_port(port: int) -> tuple[At, ...]:
@@ -109,6 +148,13 @@ def is_apart(pid: int) -> bool:
 
 def _is_in(group: str, of: str) -> bool:
     return group == of or group.startswith(f"{of}/")
+
+
+def _of_sockets(systemd: Systemd, unit: Unit) -> Iterator[At]:
+    """What its active socket units say that they hold."""
+    for socket in unit.sockets:
+        if "ActiveState=active" in systemd.told(socket, ["ActiveState"]).splitlines():
+            yield from (each.at for each in held(systemd, socket) if each.at)
 
 
 def _of_processes(pids: Iterable[int]) -> Iterator[At]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 
 from keyrotor.errors import RefusedError
@@ -18,10 +18,6 @@ from keyrotor.secret import Pair, Secret
 SHORTEST = 16  # characters; LiteLLM itself wants as many of a virtual key
 TELLING = 8  # characters, with the `sk-`
 PIECE = 8  # bytes: a shorter piece of a value tells nothing of it
-
-# What looks like a key in a text that is there to be read, and not in `desk-lamp`; and what may be the whole of one.
-_KEY = re.compile(rb"(?<![A-Za-z])sk-[A-Za-z0-9_-]{6,}|sk-[A-Za-z0-9_-]{20,}")
-_WORD = re.compile(rb"[A-Za-z0-9_-]{8,}={0,2}")
 
 # Needs no quoting in dotenv, sh, systemd, JSON, YAML, TOML or compose, and is what GitLab can mask.
 # Up to two `=` at the end, for base64 (a Fernet key has one).
@@ -87,21 +83,6 @@ def is_told(text: bytes, pair: Pair) -> bool:
     """Whether the text tells a value, however short, or a piece of one."""
     values = (unseal(secret) for secret in (pair.old, pair.new, *pair.stale, *pair.siblings.values()))
     return redacted(text, pair) != text or any(value in text for value in values if value)
-
-
-def cleaned(
-    text: bytes, secrets: Iterable[Secret], others: Iterable[Secret], is_known: Callable[[Secret], bool]
-) -> bytes:
-    """The text without any of these values, or a piece of one; without the others as a whole, so that a path which is
-    one stays readable; without a word that is known, or that looks like a key."""
-    for other in others:
-        if is_telling(other) and SAFE.fullmatch(unseal(other)):
-            text = text.replace(unseal(other), b"[redacted]")
-    for secret in secrets:
-        value = unseal(secret)
-        text = _without(text.replace(value, b"[redacted]") if len(value) > PIECE // 2 else text, value)
-    text = _WORD.sub(lambda word: b"[redacted]" if is_known(Secret(word[0])) else word[0], text)
-    return _KEY.sub(b"sk-[redacted]", text)
 
 
 def _without(text: bytes, value: bytes) -> bytes:

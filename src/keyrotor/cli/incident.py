@@ -48,8 +48,9 @@ def begin(
     want_consent(yes or is_interactive(), "keyrotor incident open --reason … --yes")
 
     from keyrotor import incident as incidents
+    from keyrotor.opening import Wish
 
-    wish = incidents.Wish(reason, playbook, contain or "", detected_at, exposed_since)
+    wish = Wish(reason, playbook, contain or "", detected_at, exposed_since)
     found = incidents.begin(real_world(as_json, yes), wish)
     if found is None:
         tell({"schema": 1, "incidents": []} if as_json else ["not agreed to; nothing was changed"])
@@ -59,12 +60,18 @@ def begin(
 
 @incident.command()
 @case_argument
+@click.option(
+    "--contain",
+    type=click.Choice(["stop", "loopback", "none"]),
+    help="How strangers are kept from the gateway from now on; else as before.",
+)
+@click.option("--exposed-since", metavar="TIME", default="", help="Since when others may have the key, known by now.")
 @json_option
-def resume(case: str | None, as_json: bool) -> None:
+def resume(case: str | None, contain: str | None, exposed_since: str, as_json: bool) -> None:
     """Go on with the INCIDENT that is open: what failed is tried again, what was killed is done again."""
     from keyrotor import incident as incidents
 
-    found = incidents.resume(real_world(as_json, True), case)
+    found = incidents.resume(real_world(as_json, True), case, contain or "", exposed_since)
     _end([found] if found else [], as_json)
 
 
@@ -88,8 +95,7 @@ def close(case: str | None, cause: str, forced: str, as_json: bool) -> None:
     from keyrotor import incident as incidents
     from keyrotor import proceedings
 
-    closed, forgotten = incidents.close(real_world(as_json, True), case, cause, forced)
-    told = proceedings.closed(closed, forgotten)
+    told = proceedings.closed(incidents.close(real_world(as_json, True), case, cause, forced))
     tell(told.as_json() if as_json else told.lines())
 
 

@@ -20,10 +20,10 @@ PREFIX = "inc-"  # of an incident's id; core.incident says so, which costs some 
 @json_option
 def status(as_json: bool) -> None:
     """Stuck and owed runs first, then the age of every key, and what is left to a person."""
-    from keyrotor import chronicle, proceedings, runs
+    from keyrotor import casebook, chronicle, proceedings, runs
 
     world = real_world(as_json, True)
-    first = proceedings.brief(runs.incidents(world))
+    first = proceedings.brief(casebook.dockets(world.state))
     found = chronicle.status(runs.accounts(world), world.now())
     tell({**found.as_json(), **first.data} if as_json else (*first.lines(), *found.lines()))
 
@@ -53,12 +53,12 @@ def _ticked(world: RealWorld, name: str) -> Task:
 @json_option
 def log(run: str | None, verify: bool, as_json: bool) -> None:
     """The record: every run, or every event of one RUN or incident."""
-    from keyrotor import chronicle, proceedings, runs
+    from keyrotor import casebook, chronicle, proceedings, runs
 
     world = real_world(as_json, True)
     verdict = _believed(world, as_json) if verify else None
     if run and run.startswith(PREFIX):
-        found = proceedings.log(runs.incident(world, run))
+        found = proceedings.log(casebook.docket(world.state, run))
     else:
         found = chronicle.log(runs.accounts(world), run)
     if as_json:

@@ -242,7 +242,7 @@ _ROWS = (
          "systemctl --{scope} enable --now {place}   or   keyrotor timer install {playbook}"),
     Kind("timer-failed", _HIGH,
          "its last run failed ({result})",
-         "the key is not rotated when it is due, and nobody was told",
+         "the key is not rotated when it is due",
          "systemctl --{scope} status {service}   and   keyrotor status"),
     Kind("timer-silent", _MEDIUM,
          "is started since {since} and {how}",

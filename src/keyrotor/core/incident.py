@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from keyrotor.core import marks
 from keyrotor.errors import JournalError
 
-PREFIX = "inc-"  # of an incident's id; a run's has six hex digits alone
+PREFIX = marks.INCIDENT  # of an incident's id
 
 
 class Deed(StrEnum):
@@ -48,6 +49,10 @@ class State(StrEnum):
 
 # What must be done before: a key that is not rotated is not dead, and is kept away from strangers meanwhile.
 _AFTER: Mapping[Deed, Deed] = {Deed.PROVE: Deed.ROTATE, Deed.LIFT: Deed.PROVE}
+
+
+# What is done again once a rotation was undone.
+_AGAIN = (Deed.CONTAIN, Deed.PROVE, Deed.LIFT, Deed.SWEEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,22 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
+class Undone:
+    """A rotation that was done is not any more: a person has brought the leaked value back."""
+
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a person says anew: how it is contained from now on, or since when the key is exposed; "" for no word."""
+
+    contain: str = ""
+    exposed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """A person has done what was left to do."""
 
@@ -131,13 +152,15 @@ class IncidentClosed:
     forced: str = ""  # why it was closed though something was open
 
 
-Event = IncidentOpened | Began | Did | Missed | Ticked | IncidentClosed
+Event = IncidentOpened | Began | Did | Missed | Undone | Chosen | Ticked | IncidentClosed
 
 EVENTS: Mapping[str, type[Event]] = {
     "incident-opened": IncidentOpened,
     "step-began": Began,
     "step-done": Did,
     "step-failed": Missed,
+    "step-undone": Undone,
+    "told-anew": Chosen,
     "task-done": Ticked,
     "incident-closed": IncidentClosed,
 }
@@ -171,13 +194,31 @@ class Incident:
 
     @property
     def open_steps(self) -> tuple[Step, ...]:
-        return tuple(step for step in self.case.steps if self.stand(step).state is not State.DONE)
+        return tuple(
+            step for step in self.case.steps if self.stand(step).state is not State.DONE and not self._is_moot(step)
+        )
+
+    @property
+    def is_contained(self) -> bool:
+        """Whether strangers are kept away, as far as the record knows: also by a step that came half-way."""
+        contained, lifted = (self.stand(Step(deed)) for deed in (Deed.CONTAIN, Deed.LIFT))
+        is_shut = contained.state is State.BEGUN or any(map(_shuts, contained.facts.get("gateways", ())))
+        return self.case.contain != "none" and is_shut and lifted.state is not State.DONE
+
+    def _is_moot(self, step: Step) -> bool:
+        """Whether there is nothing to keep strangers from any more."""
+        return step.deed is Deed.CONTAIN and self.stand(Step(Deed.LIFT)).state is State.DONE
 
     @property
     def open_tasks(self) -> tuple[tuple[str, str], ...]:
         """What a person must still do: what is typed to tick it off, and the text."""
         tasks = (task for step in self.case.steps for task in self.stand(step).tasks)
         return tuple((f"{self.case.id}-{number}", text) for number, text in tasks if number not in self.ticked)
+
+
+def _shuts(gateway: Mapping[str, Any]) -> bool:
+    """Whether the containment has changed anything for this one: it may have listened on loopback only before."""
+    return gateway.get("how") == "stop" or gateway.get("listened") != gateway.get("listens")
 
 
 def fold(events: Iterable[Event]) -> Incident:
@@ -200,17 +241,35 @@ def follow(incident: Incident | None, event: Event) -> Incident:
         how = "closed" if incident else "not opened"
         raise JournalError(f"cannot follow the record: `{type(event).__name__}` in an incident that is {how}")
     match event:
-        case Began(step):
-            return _stood(incident, step, State.BEGUN)
-        case Did(step, said, facts, tasks):
-            return _did(incident, step, Stand(State.DONE, said, facts=facts), tasks)
-        case Missed(step, reason, hint, facts):
-            failed = _stood(incident, step, State.FAILED, reason, hint)
-            return replace(failed, stands={**failed.stands, step: replace(failed.stands[step], facts=facts)})
+        case Chosen(contain, exposed):
+            again = {Deed.CONTAIN: contain, Deed.EXPOSURE: exposed}
+            stands = {name: at for name, at in incident.stands.items() if not again.get(Deed(name.split(":")[0]))}
+            case = incident.case
+            case = replace(case, contain=contain or case.contain, exposed=exposed or case.exposed)
+            return replace(incident, case=case, stands=stands)
         case Ticked(task):
             return replace(incident, ticked=incident.ticked | {task})
         case IncidentClosed(cause, forced):
             return replace(incident, cause=cause, forced=forced, is_closed=True)
+        case _:
+            return _stepped(incident, event)
+
+
+def _stepped(incident: Incident, event: Began | Did | Missed | Undone) -> Incident:
+    match event:
+        case Began(step):
+            before = incident.stands.get(step, Stand())
+            return _stood(incident, step, replace(before, state=State.BEGUN, said="", hint=""))
+        case Did(step, said, facts, tasks):
+            numbered = tuple(enumerate(tasks, incident.counted + 1))
+            stood = _stood(incident, step, Stand(State.DONE, said, facts=facts, tasks=numbered))
+            return replace(stood, counted=incident.counted + len(tasks))
+        case Missed(step, reason, hint, facts):
+            return _stood(incident, step, Stand(State.FAILED, reason, hint, facts))
+        case Undone(step, reason):
+            failed = _stood(incident, step, Stand(State.FAILED, reason))
+            again = {each.id for each in incident.case.steps if each.deed in _AGAIN}
+            return replace(failed, stands={name: at for name, at in failed.stands.items() if name not in again})
 
 
 def next_step(incident: Incident, since: frozenset[str] = frozenset()) -> Step | None:
@@ -219,6 +278,8 @@ def next_step(incident: Incident, since: frozenset[str] = frozenset()) -> Step |
     if incident.is_closed:
         return None
     for step in incident.open_steps:
+        if step.deed is Deed.CONTAIN and incident.stand(Step(Deed.LIFT)).state is not State.OPEN:
+            continue  # nobody would lift it again
         before = [each for each in incident.case.steps if each.deed is _AFTER.get(step.deed)]
         mine = [each for each in before if each.playbook == step.playbook or not step.playbook]
         if step.id not in since and all(incident.stand(each).state is State.DONE for each in mine):
@@ -226,15 +287,7 @@ def next_step(incident: Incident, since: frozenset[str] = frozenset()) -> Step |
     return None
 
 
-def _stood(incident: Incident, step: str, state: State, said: str = "", hint: str = "") -> Incident:
+def _stood(incident: Incident, step: str, stand: Stand) -> Incident:
     if step not in {each.id for each in incident.case.steps}:
         raise JournalError(f"cannot follow the record: the incident has no step `{step}`")
-    stand = replace(incident.stands.get(step, Stand()), state=state, said=said, hint=hint)
     return replace(incident, stands={**incident.stands, step: stand})
-
-
-def _did(incident: Incident, step: str, stand: Stand, tasks: tuple[str, ...]) -> Incident:
-    numbered = tuple(enumerate(tasks, incident.counted + 1))
-    stood = _stood(incident, step, State.DONE)
-    stands = {**stood.stands, step: replace(stand, tasks=numbered)}
-    return replace(stood, stands=stands, counted=incident.counted + len(tasks))

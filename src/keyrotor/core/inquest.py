@@ -58,6 +58,8 @@ class Key:
     began: datetime | None = None  # of the proof at every listener
     ended: datetime | None = None  # and its end: from then on it is proven dead
     listeners: tuple[Listener, ...] = ()
+    asked_again: datetime | None = None  # once the containment had ended
+    again: tuple[Listener, ...] = ()  # what each said then
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Search:
     size: int  # bytes
     seconds: float
     own: int  # hits that are no leaks: places, and keyrotor's own state
+    more: int = 0  # leaks that the record does not list
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,11 @@ class Inquest:
     def fate(self) -> Fate:
         """Of the key that fared worst."""
         return next(fate for fate in Fate if fate in {key.fate for key in self.keys} or fate is Fate.DEAD)
+
+    @property
+    def copies(self) -> int:
+        """In how many places the old key was found, listed or not."""
+        return len(self.leaks) + (self.search.more if self.search else 0)
 
     @property
     def until(self) -> datetime | None:

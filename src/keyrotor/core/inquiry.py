@@ -1,8 +1,6 @@
 """From the record of an incident and of its runs to an Inquest: what is proven, what is not known, what is left. Pure.
 
-Rules:
-1. Nothing is better than its proof: a key is dead once every listener has refused it to the end, and not before.
-2. What nobody has looked at is told as unknown, never as none.
+What nobody has looked at is told as unknown, never as none.
 """
 
 from __future__ import annotations
@@ -11,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyrotor.core import decide, urgent
-from keyrotor.core.incident import Case, Deed, Did, Incident, Stand, State, Step
+from keyrotor.core import decide, fates
+from keyrotor.core.incident import Case, Deed, Did, Incident, Missed, Stand, State, Step
 from keyrotor.core.inquest import Answer, Evidence, Fate, Inquest, Key, Ran, RecordState, Search, Stage, Todo
 from keyrotor.core.machine import Failed, Moved, Run
 from keyrotor.core.marks import Step as Mark
@@ -21,6 +19,7 @@ from keyrotor.core.narrative import Timed, closed_at, moment, moments
 from keyrotor.core.report import Timed as RunTimed
 from keyrotor.core.report import outage
 from keyrotor.core.response import Contained, Exposure, Frozen, Lifted, Proof, Reached, Sought
+from keyrotor.core.swept import Hit
 
 ELSEWHERE = (
     "copies that have left this machine (clones, forks, backups, chats, screenshots), and who has one: "
@@ -36,6 +35,7 @@ class Facts:
     contained: tuple[Contained, ...] = ()
     proofs: Mapping[str, Proof] = field(default_factory=dict)  # by playbook; none of a step that is begun anew
     lifted: tuple[Lifted, ...] = ()
+    again: Mapping[str, Proof] = field(default_factory=dict)  # by playbook: once the containment had ended
     sought: Sought | None = None
     exposures: tuple[Exposure, ...] = ()
     reached: tuple[Reached, ...] = ()
@@ -57,8 +57,13 @@ class Told:
 def inquest(told: Told, now: datetime, version: str) -> Inquest:
     """What all of it comes to."""
     case, facts = told.incident.case, told.facts
-    keys = tuple(_key(told, name) for name in case.playbooks)
+    keys = tuple(
+        fates.key(told.incident, told.runs, name, facts.proofs.get(name), facts.again.get(name))
+        for name in case.playbooks
+    )
     sought = facts.sought
+    contained_at = _ended(told, Deed.CONTAIN) if any(map(_keeps_away, facts.contained)) else None
+    is_lifted = told.incident.stand(Step(Deed.LIFT)).state is State.DONE
     return Inquest(
         id=case.id,
         title=_title(keys),
@@ -67,8 +72,8 @@ def inquest(told: Told, now: datetime, version: str) -> Inquest:
         contain=case.contain,
         opened=told.timed[0][0],
         detected=moment(case.detected) or told.timed[0][0],
-        contained_at=_done_at(told, Deed.CONTAIN) if any(map(_keeps_away, facts.contained)) else None,
-        lifted_at=_done_at(told, Deed.LIFT) if any(map(_keeps_away, facts.contained)) else None,
+        contained_at=contained_at,
+        lifted_at=_ended(told, Deed.LIFT) if contained_at and is_lifted else None,
         exposed=moment(case.exposed),
         earliest=_earliest(case, facts),
         closed=closed_at(told.timed),
@@ -82,48 +87,23 @@ def inquest(told: Told, now: datetime, version: str) -> Inquest:
         runs=tuple(_ran(run, timed) for run, timed in told.runs),
         contained=facts.contained,
         lifted=facts.lifted,
-        search=Search(sought.files, sought.size, sought.seconds, sought.own) if sought else None,
-        leaks=tuple(hit for hit in sought.hits if not hit.whose) if sought else (),
+        search=_search(sought) if sought else None,
+        leaks=_leaks(sought) if sought else (),
         left_out=sought.left_out if sought else (),
         exposures=facts.exposures,
         reached=facts.reached,
         unknown=tuple(_unknown(told, keys)),
-        todo=tuple(_tasks(told)),
+        todo=tuple(_tasks(told, keys)),
         evidence=_evidence(facts),
         record=told.record,
     )
 
 
-# -- the keys
+# -- the keys and the runs
 
 
 def _title(keys: Sequence[Key]) -> str:
     return f"Leaked: {', '.join(dict.fromkeys(key.name or key.playbook for key in keys))}"
-
-
-def _key(told: Told, name: str) -> Key:
-    """What has become of the key of this playbook."""
-    mine = [(run, timed) for run, timed in told.runs if run.plan.playbook == name]
-    replaced = [(run, timed) for run, timed in mine[-1:] if urgent.is_replaced(run)]
-    known = mine[-1][0].plan.source.key if mine else ""
-    stands = {deed: told.incident.stand(Step(deed, name)) for deed in (Deed.ROTATE, Deed.PROVE)}
-    if not replaced:
-        return Key(name, known, Fate.ALIVE, _not_done(stands[Deed.ROTATE], "it is not replaced yet"))
-    at = urgent.taken_up(*replaced[-1])
-    proof = told.facts.proofs.get(name)
-    if proof is None or not proof.is_dead:
-        why = _not_done(stands[Deed.PROVE], "not every listener was asked to the end yet")
-        listeners = proof.listeners if proof else ()
-        return Key(name, known, Fate.UNPROVEN, why, at, listeners=listeners)
-    lift = told.incident.stand(Step(Deed.LIFT))
-    if lift.state in (State.BEGUN, State.FAILED):  # it is asked again at what strangers reach then
-        why = f"it was refused while the gateway was contained; then: {_not_done(lift, 'the step lift was cut off')}"
-        return Key(name, known, Fate.UNPROVEN, why, at, listeners=proof.listeners)
-    return Key(name, known, Fate.DEAD, "", at, moment(proof.began), moment(proof.ended), proof.listeners)
-
-
-def _not_done(stand: Stand, otherwise: str) -> str:
-    return stand.said if stand.state is State.FAILED and stand.said else otherwise
 
 
 def _ran(run: Run, timed: Sequence[RunTimed]) -> Ran:
@@ -169,12 +149,23 @@ def _earliest(case: Case, facts: Facts) -> datetime | None:
 
 def _keeps_away(contained: Contained) -> bool:
     """Whether it has changed who reaches the gateway."""
-    return contained.restarts or contained.listened != contained.listens
+    has_changed = contained.restarts or contained.listened != contained.listens
+    return contained.how != "none" and not contained.missed and has_changed
 
 
-def _done_at(told: Told, deed: Deed) -> datetime | None:
-    ends = [at for at, event in told.timed if isinstance(event, Did) and event.step == deed]
+def _ended(told: Told, deed: Deed) -> datetime | None:
+    """When the step came to what is known of it: at one gateway of several, also if it failed."""
+    ends = [at for at, event in told.timed if isinstance(event, Did | Missed) and event.step == deed]
     return ends[-1] if ends else None
+
+
+def _leaks(sought: Sought) -> tuple[Hit, ...]:
+    return tuple(hit for hit in sought.hits if not hit.whose)
+
+
+def _search(sought: Sought) -> Search:
+    leaks = len(sought.hits) + sought.more - sought.own
+    return Search(sought.files, sought.size, sought.seconds, sought.own, max(0, leaks - len(_leaks(sought))))
 
 
 def _stage(step: Step, stand: Stand) -> Stage:
@@ -238,17 +229,22 @@ def _state(told: Told, deed: Deed) -> str:
 # -- what is left
 
 
-def _tasks(told: Told) -> Iterator[Todo]:
+def _tasks(told: Told, keys: Sequence[Key]) -> Iterator[Todo]:
     """What is to be done, in the order in which it can be."""
     case = told.incident.case
     is_closed = told.incident.is_closed
     owed = [run for run, _ in told.runs if run.is_owed]
     for run in owed:
         yield Todo(f"finish run {run.plan.run} of {run.plan.playbook}", f"keyrotor resume {run.plan.run}")
+    alive = ", ".join(key.playbook for key in keys if key.fate is Fate.ALIVE)
     still_open = [step.id for step in told.incident.open_steps]
-    if still_open and not is_closed:
+    if is_closed and alive:
+        yield Todo(f"replace the leaked key of {alive}: it is in force", "keyrotor incident open --reason …")
+    elif still_open and not is_closed:
         steps = f"{len(still_open)} step{'s' if len(still_open) > 1 else ''}"
         yield Todo(f"go on with the incident, {steps} not done: {', '.join(still_open)}", resume_command(case.id))
+    elif alive:
+        yield Todo(f"go on with the incident: the leaked key of {alive} is in force again", resume_command(case.id))
     for run, _ in told.runs:
         yield from (Todo(task.text, f"keyrotor done {task.id}") for task in run.open_tasks)
     yield from (Todo(text, f"keyrotor done {name}") for name, text in told.incident.open_tasks)

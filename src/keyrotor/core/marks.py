@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from keyrotor.core.model import ALREADY
 
+INCIDENT = "inc-"  # an incident's id begins so; a run's has six hex digits alone
+
 
 class Step(StrEnum):
     """The tense of a row tells its state."""

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from keyrotor.core import incident
-from keyrotor.core.incident import Began, Did, Incident, IncidentClosed, IncidentOpened, Missed, Ticked
+from keyrotor.core.incident import (
+    Began,
+    Chosen,
+    Did,
+    Incident,
+    IncidentClosed,
+    IncidentOpened,
+    Missed,
+    Ticked,
+    Undone,
+)
 from keyrotor.core.inquest import Moment
 from keyrotor.core.machine import Closed, Failed, Moved, Moving, Opened, Resumed, Run, TurnedBack
 from keyrotor.core.model import Act, Outcome
@@ -19,7 +29,7 @@ def moments(
     case: Incident, timed: Sequence[Timed], runs: Sequence[tuple[Run, Sequence[RunTimed]]]
 ) -> tuple[Moment, ...]:
     """Everything that happened, the earliest first; of what happened at one moment, as it was recorded."""
-    found = [*_before(case), *_of_incident(case, timed)]
+    found = [*_before(case), *_of_incident(timed)]
     found += [moment for run, events in runs for moment in _of_run(run, events)]
     return tuple(sorted(found, key=lambda moment: moment.at))
 
@@ -48,13 +58,12 @@ def _before(case: Incident) -> Iterator[Moment]:
             yield Moment(at, what, "said at the opening")
 
 
-def _of_incident(case: Incident, timed: Sequence[Timed]) -> Iterator[Moment]:
-    tasks = {number: text for step in case.case.steps for number, text in case.stand(step).tasks}
+def _of_incident(timed: Sequence[Timed]) -> Iterator[Moment]:
+    texts = [text for _, event in timed if isinstance(event, Did) for text in event.tasks]
+    tasks = dict(enumerate(texts, 1))  # also those of a step that was undone
     began: dict[str, datetime] = {}
     for at, event in timed:
         match event:
-            case IncidentOpened(opened):
-                yield Moment(at, f"the incident was opened{f' by {opened.by}' if opened.by else ''}", "open")
             case Began(step):
                 if step in began:
                     yield _cut(began[step], step)
@@ -63,12 +72,26 @@ def _of_incident(case: Incident, timed: Sequence[Timed]) -> Iterator[Moment]:
                 yield Moment(at, said or "done", step, began.pop(step, None))
             case Missed(step, reason):
                 yield Moment(at, f"could not be done: {reason}", step, began.pop(step, None), is_ill=True)
-            case Ticked(number):
-                yield Moment(at, f"ticked off: {tasks.get(number, f'task {number}')}", "done")
-            case IncidentClosed(cause, forced):
-                more = f"; closed though something was open: {forced}" if forced else ""
-                yield Moment(at, f"the incident was closed. Cause: {cause}{more}", "close")
+            case _:
+                yield _by_a_person(at, event, tasks)
     yield from (_cut(at, step) for step, at in began.items())
+
+
+def _by_a_person(
+    at: datetime, event: IncidentOpened | Undone | Chosen | Ticked | IncidentClosed, tasks: Mapping[int, str]
+) -> Moment:
+    match event:
+        case IncidentOpened(opened):
+            return Moment(at, f"the incident was opened{f' by {opened.by}' if opened.by else ''}", "open")
+        case Undone(step, reason):
+            return Moment(at, f"undone: {reason}", step, is_ill=True)
+        case Chosen(contain):
+            return Moment(at, f"how it is contained was chosen anew: {contain}", "contain")
+        case Ticked(number):
+            return Moment(at, f"ticked off: {tasks.get(number, f'task {number}')}", "done")
+        case IncidentClosed(cause, forced):
+            more = f"; closed though something was open: {forced}" if forced else ""
+            return Moment(at, f"the incident was closed. Cause: {cause}{more}", "close")
 
 
 def _cut(at: datetime, step: str) -> Moment:

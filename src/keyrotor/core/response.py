@@ -5,7 +5,8 @@ Pure data, that a journal keeps as JSON: no value, no piece of one, no plain has
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from keyrotor.core.swept import Hit
 
@@ -53,9 +54,11 @@ class Contained:
     how: str  # stop, loopback or none
     listened: tuple[str, ...] = ()  # the addresses at which the unit listened before
     listens: tuple[str, ...] = ()  # and after
-    reached: str = ""  # the door's address meanwhile, where it is another one
+    doors: Mapping[str, str] = field(default_factory=dict)  # place -> url at which it is reached, where it is another
     restarts: bool = False  # whether its end needs a restart
     said: str = ""
+    missed: str = ""  # why a gateway of several could not be contained
+    hint: str = ""  # and what a person can do
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ class Proof:
     ended: str
     is_dead: bool  # at every listener, to the end
     said: str = ""
+    is_moot: bool = False  # there is no gateway, and so nobody to ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,7 @@ class Sought:
     size: int  # bytes
     seconds: float
     left_out: tuple[str, ...] = ()  # what was not looked into, and how much
+    more: int = 0  # hits that are not among these: a record is no place for a million
 
 
 @dataclass(frozen=True, slots=True)

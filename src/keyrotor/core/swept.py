@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CURRENT = "current"  # the one value that may stand in a place
+MOST = 2000  # hits of each kind that are told one by one: memory is bounded, and no kind crowds out another
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,14 @@ class Swept:
     doubts: tuple[str, ...] = ()  # what could not be looked into at all, and why: "the journal: …"
     unread: int = 0  # bytes of what is unreadable, as far as that is known
     stopped: str = ""  # the signal that ended it before its end
+    roots: tuple[str, ...] = ()  # where it has looked; printable, without a value
+    more: int = 0  # leaks that were found beyond the MOST of their kind, and are only counted
 
     @property
     def leaks(self) -> tuple[Hit, ...]:
         return tuple(hit for hit in self.hits if not hit.whose)
+
+    @property
+    def leak_count(self) -> int:
+        """How many leaks there are, those that are only counted as well."""
+        return len(self.leaks) + self.more

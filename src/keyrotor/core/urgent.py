@@ -11,16 +11,22 @@ from keyrotor.core.machine import Moved, Run
 from keyrotor.core.model import Act, Playbook, Value
 from keyrotor.core.report import Timed
 
+NONE: Mapping[str, str] = {}  # every door is where the playbook says
 
-def hurried(book: Playbook, reached: str = "") -> Playbook:
-    """The playbook as it is rotated now: the gateway may be down, or be kept from answering the old value. `reached` is
-    the address of its door meanwhile, where it is another one."""
-    more: Mapping[str, Mapping[str, Any]] = {
-        "systemd-unit": {"may_be_down": True},
-        "litellm": {"may_be_open": True, **({"url": reached} if reached else {})},
-    }
-    places = (replace(each, options={**each.options, **more.get(each.kind, {})}) for each in book.places)
+
+def hurried(book: Playbook, doors: Mapping[str, str]) -> Playbook:
+    """The playbook as it is rotated now: the gateway may be down, or be kept from answering the old value. `doors` are
+    the addresses at which its doors are reached meanwhile, where they are others: place -> url."""
+    more: Mapping[str, Mapping[str, Any]] = {"systemd-unit": {"may_be_down": True}, "litellm": {"may_be_open": True}}
+    places = (
+        replace(each, options={**each.options, **more.get(each.kind, {}), **at(each.id, doors)}) for each in book.places
+    )
     return replace(book, places=tuple(places))
+
+
+def at(place: str, doors: Mapping[str, str]) -> Mapping[str, str]:
+    """The option of a door that is reached at another address meanwhile."""
+    return {"url": doors[place]} if place in doors else {}
 
 
 def is_replaced(run: Run) -> bool:

@@ -3,7 +3,8 @@
 Rules:
 1. What cannot be asked is unknown, and is said to be; an empty list is told only where somebody has answered with one.
 2. No key is shown, and no piece or plain hash of one: of a virtual key its alias and the first 8 digits of its id.
-3. Times are compared as moments in UTC; what has none (models, but for LiteLLM's licensed build) may be of the window.
+3. The key is shown to the gateway alone: where somebody else has its port nothing is asked, and nothing is known.
+4. Times are compared as moments in UTC; what has none (models, but for LiteLLM's licensed build) may be of the window.
 Read in the source of LiteLLM 1.106.2 (proxy/management_endpoints, proxy/spend_tracking), which does not run with a
 database here: the tests hold a recorded contract against a server of their own.
 """
@@ -72,6 +73,7 @@ class Exposing:
     playbook: str
     url: str  # "" where the playbook has no door
     rest: Callable[[float], None]
+    stranger: Callable[[str], str] = lambda _: ""  # who answers at an address, if it is known not to be the gateway
 
     def exposure(self, new: Secret, since: str, until: str) -> Exposure:
         """What was made in the window, as far as anybody can know. Writes nothing."""
@@ -79,6 +81,8 @@ class Exposing:
         base = self._base()
         if not base:
             return self._unknown(since, until, "its playbook names no address of a gateway")
+        if who := self.stranger(base):
+            return self._unknown(since, until, who)
         try:
             if self._has_database(base) is False:
                 return self._unknown(since, until, NO_DATABASE)
@@ -162,6 +166,8 @@ class Exposing:
 
     def _said(self, url: str, new: Secret) -> Any:
         """What it answers to the new key. Raises _UnknownError."""
+        if who := self.stranger(url):
+            raise _UnknownError(who)
         answer, path = self._get(url, unseal(new)), urlsplit(url).path
         if answer.status is None:
             raise _UnknownError(f"{path}: no answer ({answer.fault})")

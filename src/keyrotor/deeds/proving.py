@@ -4,7 +4,8 @@ Rules:
 1. A refusal is a clear no (litellm_api.py); an answer that is none proves nothing and is waited out, within a bound.
 2. Who accepts a key that nobody has accepts the old one, too. Who answers to none, or to each, in another language than
    the API's (a port of metrics) is told, and is neither dead nor alive.
-3. A key is shown to the unit's own sockets only, and at the playbook's own address.
+3. A key is shown to the unit's own sockets only, and at the playbook's own address unless somebody else of this machine
+   has its port, as may be while the unit is down: who has it is looked at in each round, before a key is shown.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class _Door:
     alive_until: float = 0.0  # seconds after the beginning; 0: it never accepted the old key
     said: str = "not asked"
     is_silent: bool = True  # it has never answered
+    stranger: str = ""  # who answers instead of the unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,10 @@ class Proving:
                 door.url, bogus = secure.url, other
         door.is_silent = door.is_silent and bogus.status is None
         is_api = _speaks(bogus)
+        if door_of_another := self._stranger(door) if is_api else "":
+            door.stranger, door.quiet, door.is_open = door_of_another, 0, False
+            return
+        door.stranger = ""
         door.is_api = door.is_api or is_api
         door.is_open = verdict(bogus) is Verdict.ACCEPTED and is_api
         door.said = _told(bogus)
@@ -168,6 +174,12 @@ class Proving:
         is_quiet = set(verdicts) == {Verdict.REFUSED} and door.takes_new and not door.is_open
         door.quiet = door.quiet + 1 if is_quiet else 0
 
+    def _stranger(self, door: _Door) -> str:
+        """Who answers there, if it is known not to be the gateway. A path is the unit's own, by the kernel's table."""
+        if self.systemd is None or door.socket:
+            return ""
+        return listeners.stranger(self.systemd, self.systemd.show(self.unit), door.url)
+
     def _get(self, door: _Door, key: bytes | None, header: str = "") -> Answer:
         self.rest(0.0)  # a signal is heeded between two questions
         return self.http.get(door.url, key, header=header, socket=door.socket, is_own=door.is_own)
@@ -175,7 +187,10 @@ class Proving:
     # -- what it comes to
 
     def _is_beside(self, door: _Door) -> bool:
-        """Whether it says nothing of the key: it speaks another language, or nobody is there and need not be."""
+        """Whether it says nothing of the key: it is another's, it speaks another language, or nobody is there and need
+        not be."""
+        if door.stranger:
+            return True
         if door.is_silent:
             return not door.is_api and (not door.is_needed or _FOREIGN in door.said)
         return not door.is_api and door.said not in _UNCLEAR
@@ -188,13 +203,16 @@ class Proving:
         rows = tuple(self._row(door) for door in seen)
         speaking = [row for row in rows if row.is_api]
         is_dead = bool(speaking) and all(row.is_dead for row in speaking)
-        said = "" if speaking else "nobody who was asked speaks the gateway's API"
+        stranger = next((f"not asked: {door.stranger}" for door in seen if door.stranger), "")
+        said = "" if speaking else stranger or "nobody who was asked speaks the gateway's API"
         return Proof(rows, began.isoformat(), self.now().isoformat(), is_dead, said)
 
     def _row(self, door: _Door) -> Listener:
         is_dead = door.quiet >= QUIET
         said = door.said
-        if door.is_open:
+        if door.stranger:
+            said = f"not asked: {door.stranger}"
+        elif door.is_open:
             said = f"{said}: it lets in whoever comes, with any key"
         elif self._is_beside(door):
             said = f"{said}: does not speak the gateway's API"

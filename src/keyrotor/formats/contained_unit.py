@@ -12,7 +12,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 # Behind `override.conf`, which `systemctl edit` makes: of the ExecStart= of all drop-ins the last one counts.
 NAME = "zz-keyrotor-incident.conf"
@@ -34,6 +34,8 @@ class Before:
     listened: tuple[str, ...] = ()
     sockets: tuple[str, ...] = ()  # socket units that were active
     was_active: bool = True
+    needed_by: tuple[str, ...] = ()  # units that were active, and went down with it
+    is_halted: bool = False  # whether it is to stay down until somebody starts it
 
 
 def service(before: Before, command: str) -> str:
@@ -54,6 +56,11 @@ def inert(text: str) -> str:
     return "".join(text.splitlines(keepends=True)[:2])
 
 
+def is_moved(text: str) -> bool:
+    """Whether by this drop-in of ours it listens elsewhere."""
+    return re.search(r"^(?:ExecStart|ListenStream)=", text, re.MULTILINE) is not None
+
+
 def is_ours(text: str) -> bool:
     return text.startswith(_MARK)
 
@@ -62,14 +69,19 @@ def before(text: str) -> Before:
     """How it was, by a drop-in of ours; nothing by one that somebody has changed."""
     try:
         said = json.loads(text.splitlines()[1].removeprefix(_STATE))
-        return Before(tuple(said["listened"]), tuple(said["sockets"]), bool(said["was_active"]))
-    except (ValueError, KeyError, TypeError, IndexError):
+        needed_by, is_halted = tuple(said.get("needed_by", ())), bool(said.get("is_halted"))
+        return Before(tuple(said["listened"]), tuple(said["sockets"]), bool(said["was_active"]), needed_by, is_halted)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return Before()
 
 
+def remembering(text: str, before: Before) -> str:
+    """A drop-in of ours, that keeps this."""
+    return _headed(before) + "".join(text.splitlines(keepends=True)[2:])
+
+
 def _headed(before: Before) -> str:
-    said = {"listened": before.listened, "sockets": before.sockets, "was_active": before.was_active}
-    return f"{_MARK}{_STATE}{json.dumps(said)}\n"
+    return f"{_MARK}{_STATE}{json.dumps(asdict(before))}\n"
 
 
 def commands(texts: Sequence[str]) -> list[str]:

@@ -82,10 +82,17 @@ def _facts(inquest: Inquest) -> Iterator[tuple[str, Line]]:
 
 def _kept_away(inquest: Inquest) -> Line:
     if inquest.contained_at is None:
-        said = "; ".join(each.said for each in inquest.contained if each.said)
+        said = "; ".join(filter(None, (each.missed or each.said for each in inquest.contained))) or _missed(inquest)
         return (Piece("not contained", Look.UNSURE), *plain(f": {said}" if said else ""))
     until = when(inquest.lifted_at) if inquest.lifted_at else plain("now")
-    return (Piece("from "), *when(inquest.contained_at), Piece(" until "), *until)
+    open_ = ", ".join(each.unit or each.playbook for each in inquest.contained if each.missed)
+    but = (Piece(f"; not from {open_}", Look.UNSURE),) if open_ else ()
+    return (Piece("from "), *when(inquest.contained_at), Piece(" until "), *until, *but)
+
+
+def _missed(inquest: Inquest) -> str:
+    """Why the step that contains has failed; "" where it has not."""
+    return next((stage.said for stage in inquest.steps if stage.id == "contain" and stage.state == "failed"), "")
 
 
 def _open(inquest: Inquest) -> Line:
@@ -97,6 +104,6 @@ def _open(inquest: Inquest) -> Line:
 def _found(inquest: Inquest) -> Line:
     if inquest.search is None:
         return (Piece("not looked for yet", Look.UNSURE, to="found"),)
-    if not inquest.leaks:
+    if not inquest.copies:
         return (Piece("nowhere that was looked into", to="found"),)
-    return (Piece(f"in {number(len(inquest.leaks), 'place')}", Look.ILL, to="found"),)
+    return (Piece(f"in {number(inquest.copies, 'place')}", Look.ILL, to="found"),)

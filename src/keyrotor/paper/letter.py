@@ -43,7 +43,7 @@ def _state(inquest: Inquest) -> str:
         case Fate.DEAD:
             return "It is replaced. The old one is proven dead: the gateway refuses it."
         case Fate.UNPROVEN:
-            return "It is replaced. That the old one is refused everywhere is still being proven."
+            return "It is replaced. It is not proven yet that the old one is refused everywhere."
         case Fate.ALIVE:
             return "It is being replaced. Until then do not use the gateway for anything that matters."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -75,6 +75,25 @@ class Page:
     facts: tuple[tuple[str, Line], ...]  # what is to be known at first sight
     sections: tuple[Section, ...]
     foot: Line
+
+
+MOST = 100  # rows of a table, or items of a list, that people read
+
+
+def cut(block: Table | Items, what: str, unlisted: int = 0) -> tuple[Block, ...]:
+    """The block as far as people read it, and how many more of `what` there are; `unlisted`: not even on record."""
+    match block:
+        case Table(rows=all_of):
+            blocks: list[Block] = [replace(block, rows=all_of[:MOST])]
+        case Items(all_of):
+            blocks = [replace(block, lines=all_of[:MOST])]
+    left = len(all_of) - MOST
+    if left > 0:
+        said = Piece(f"And {left:,} more {what}, all of which are in: ")
+        blocks.append(Paragraph((said, Piece("keyrotor incident report --json", Look.CODE))))
+    if unlisted:
+        blocks.append(Paragraph(plain(f"And {unlisted:,} more {what} that the record does not list.")))
+    return tuple(blocks)
 
 
 def plain(text: str) -> Line:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from keyrotor.core.inquest import Answer, Fate, Inquest, Key
 from keyrotor.core.narrative import moment
 from keyrotor.core.response import Listener
 from keyrotor.core.swept import Hit
-from keyrotor.paper.page import Block, Items, Line, Look, Paragraph, Piece, Section, Table, code, codes, plain
+from keyrotor.paper.page import Block, Items, Line, Look, Paragraph, Piece, Section, Table, code, codes, cut, plain
 from keyrotor.paper.words import number, size, span, when
 
 _FATES = {
@@ -31,9 +33,15 @@ def proven(inquest: Inquest) -> Section:
         )
         said += "than any cache keeps a key. Only an answer that refuses it counts; silence and errors prove nothing."
         blocks.append(Paragraph(plain(said)))
-        blocks.append(Table("The old key at every listener", _LISTENER, tuple(_listener(*each) for each in asked)))
+        rows = tuple(_listener(key, listener, key.began, key.ended) for key, listener in asked)
+        blocks.append(Table("The old key at every listener", _LISTENER, rows))
     else:
         blocks.append(Paragraph(plain("No proof at every listener is on record.")))
+    again = tuple(
+        _listener(key, listener, key.asked_again, key.asked_again) for key in inquest.keys for listener in key.again
+    )
+    if again:
+        blocks.append(Table("Asked once more, when the containment had ended", _LISTENER, again))
     answers = [(run.run, answer) for run in inquest.runs for answer in run.answers]
     if answers:
         blocks.append(Table("The rotation's own proofs", _ANSWER, tuple(_answer(*each) for each in answers)))
@@ -55,9 +63,9 @@ def _key(key: Key) -> tuple[Line, ...]:
     )
 
 
-def _listener(key: Key, listener: Listener) -> tuple[Line, ...]:
+def _listener(key: Key, listener: Listener, began: datetime | None, ended: datetime | None) -> tuple[Line, ...]:
     return (
-        *(code(listener.address), code(key.playbook), when(key.began), when(key.ended)),
+        *(code(listener.address), code(key.playbook), when(began), when(ended)),
         *(plain(f"{listener.asked:,}"), plain(f"{listener.refused:,}"), code(listener.said)),
         (_verdict(listener),),
     )
@@ -102,15 +110,15 @@ def found(inquest: Inquest) -> Section:
     own = f" {number(search.own, 'more hit')} {'is' if search.own == 1 else 'are'} in keyrotor's own state or in the "
     own += "places of a playbook, and no leak."
     blocks: list[Block] = [Paragraph(plain(looked + (own if search.own else "")))]
-    if inquest.leaks:
-        blocks.append(_leaks(inquest))
+    if inquest.copies:
+        blocks += cut(_leaks(inquest), "copies", search.more)
         dead = "A dead key opens nothing. Take it out of these places all the same: it tells where keys lie."
         blocks.append(Paragraph(plain(dead)))
     else:
         blocks.append(Paragraph(plain("It was found nowhere else in what was looked into.")))
     if inquest.left_out:
         blocks.append(Paragraph(plain("Not looked into:")))
-        blocks.append(Items(tuple(map(plain, inquest.left_out))))
+        blocks += cut(Items(tuple(map(plain, inquest.left_out))), "things")
     return Section("found", title, tuple(blocks))
 
 
@@ -118,7 +126,7 @@ def _leaks(inquest: Inquest) -> Table:
     many = len(inquest.keys) > 1
     heads = ("In a", "Where", "How it stands there", "Times", *(("Key of",) if many else ()), "Note")
     rows = tuple(_leak(hit, many=many) for hit in inquest.leaks)
-    return Table(f"Copies of the old key, in {number(len(rows), 'place')}", heads, rows)
+    return Table(f"Copies of the old key, in {number(inquest.copies, 'place')}", heads, rows)
 
 
 def _leak(hit: Hit, *, many: bool) -> tuple[Line, ...]:
@@ -146,7 +154,7 @@ def made(inquest: Inquest) -> Section:
     )
     if rows:
         heads = ("Kind", "Name", "Made", "By", "Gateway of")
-        blocks.append(Table("Made at the gateway while the key could be used", heads, rows))
+        blocks += cut(Table("Made at the gateway while the key could be used", heads, rows), "things")
     if not inquest.exposures:
         blocks.append(Paragraph(plain("Unknown: the gateway was not asked yet.")))
     blocks += _reach(inquest)

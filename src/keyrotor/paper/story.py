@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keyrotor.core.inquest import Inquest, Moment
+from keyrotor.core.inquest import Fate, Inquest, Moment
 from keyrotor.core.response import Contained
 from keyrotor.paper.page import Line, Look, Paragraph, Piece, Section, Table, code, codes, plain
 from keyrotor.paper.words import span, when
@@ -18,7 +18,8 @@ _HOW = {
 
 def window(inquest: Inquest) -> Line:
     """From when until when others could use the key, as far as anybody knows."""
-    until = when(inquest.until) if inquest.until else (Piece("now: it is not proven dead", Look.ILL),)
+    ill = "now: it is in force" if inquest.fate is Fate.ALIVE else "now: it is not proven dead"
+    until = when(inquest.until) if inquest.until else (Piece(ill, Look.ILL),)
     if inquest.exposed is None:
         bound = (Piece(", at the earliest since "), *when(inquest.earliest)) if inquest.earliest else ()
         return (Piece("since when is unknown", Look.UNSURE), *bound, Piece("; until "), *until)
@@ -59,6 +60,8 @@ def _containment(inquest: Inquest) -> Table:
 
 
 def _how(contained: Contained) -> Line:
+    if contained.missed:
+        return (Piece("not contained", Look.UNSURE), Piece(f": {contained.missed}"))
     return plain("; ".join(filter(None, (_HOW.get(contained.how, contained.how), contained.said))))
 
 

@@ -17,7 +17,8 @@ class Responder(Protocol):
         Raises PlaceError where nothing can be written."""
 
     def contain(self, how: str) -> Contained:
-        """Keep strangers away: `stop`, `loopback` or `none`. Raises PlaceError where that cannot be had."""
+        """Keep strangers away: `stop`, `loopback` or `none`, which ends a containment. Raises PlaceError where that
+        cannot be had; where it can be had of one of several gateways, `missed` says why not of the others."""
 
     def lift(self) -> Lifted:
         """End the containment: it listens as before. Nothing contained is well too. Raises PlaceError."""
@@ -26,7 +27,8 @@ class Responder(Protocol):
         self, old: Secret, new: Secret, since: datetime, within: float, told: Callable[[int, int], None]
     ) -> Proof:
         """Ask every listener, again and again until `within` seconds after `since`; `told` hears how many of how many
-        seconds are over. Raises PlaceError where nobody can be asked."""
+        seconds are over. A playbook without a gateway has nobody to ask: its proof has no listeners and `is_moot`, and
+        must keep nothing from being done. Raises PlaceError where somebody is to be asked and cannot be."""
 
     def exposure(self, new: Secret, since: str, until: str) -> Exposure:
         """What was made at the gateway in the window, as far as anybody can know. Writes nothing."""

@@ -7,33 +7,36 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from keyrotor.sweeping.finder import Block
-from keyrotor.sweeping.unpacking import HEAD, packing
 
 _HEAD_OF_TEXT = 8192  # bytes without a nul, as for git
 _UNIT = 512  # bytes: what st_blocks counts, whatever the file system
+_HOLES = 1 << 30  # bytes of holes that are read of an archive: `cp --sparse` makes some, nobody an exabyte
+_INLINE = 1 << 20  # bytes: what is smaller may lie where no block is counted
 
 
 def on_disk(status: os.stat_result) -> int:
     """The bytes of a file that are there to be read: the holes of a sparse one are not."""
-    return min(status.st_size, status.st_blocks * _UNIT) if status.st_blocks else status.st_size
+    blocks = status.st_blocks * _UNIT
+    return min(status.st_size, blocks) if blocks or status.st_size >= _INLINE else status.st_size
 
 
-def chunks(descriptor: int, status: os.stat_result, room: memoryview) -> Iterator[memoryview]:
+def chunks(descriptor: int, status: os.stat_result, room: memoryview, *, is_packed: bool) -> Iterator[memoryview]:
     """What is in the file, as far as it went when it was opened; each chunk stands where the one before stood.
 
-    A hole of any size is one nul. Only an archive is read with its holes, for its parts are found by counting.
+    A hole of any size is one nul. Only of an archive some are read, for its parts are found by counting.
     """
-    is_sparse = on_disk(status) < status.st_size and not packing(os.pread(descriptor, HEAD, 0))
-    at = 0
+    is_sparse = status.st_blocks * _UNIT < status.st_size
+    at = until = 0
+    holes = _HOLES if is_packed else 0  # what may yet be read of them
     while at < status.st_size:
-        stop = status.st_size
-        if is_sparse:
-            data, stop = _stretch(descriptor, at, stop)
-            if data > at:
+        if at >= until:
+            data, until = _stretch(descriptor, at, status.st_size) if is_sparse else (at, status.st_size)
+            holes -= data - at
+            if data > at and holes < 0:
                 room[0] = 0
                 yield room[:1]
-            at = data
-        size = os.preadv(descriptor, (room[: max(0, stop - at)],), at)
+                at, holes = data, 0
+        size = os.preadv(descriptor, (room[: until - at],), at)
         if not size:
             return
         at += size

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from keyrotor.boundary.forms import Form
 from keyrotor.boundary.reading import why
 from keyrotor.core.swept import Hit
 from keyrotor.sweeping.beside import Beside
@@ -25,7 +26,8 @@ from keyrotor.sweeping.chunks import chunks, lines, on_disk
 from keyrotor.sweeping.finder import Block, Finder, encoded
 from keyrotor.sweeping.left_out import LeftOut
 from keyrotor.sweeping.source import Source
-from keyrotor.sweeping.unpacking import HEAD, STARTS, Unpacking, packing
+from keyrotor.sweeping.tally import Tally
+from keyrotor.sweeping.unpacking import HEAD, STARTS, TAIL, ZIP_END, Unpacking, packing
 from keyrotor.sweeping.walking import GONE, SPECIAL, Folder, Walk, place
 
 ROOM = 4 << 20  # bytes of the buffer; the processor's cache holds as many
@@ -54,9 +56,10 @@ class _Packed:
     name: str
     status: os.stat_result
     data: bytes
+    packing: str
 
 
-_Outcome = tuple[list[Hit], Unpacking]  # of unpacking some of them
+_Outcome = tuple[list[tuple[str, list[Hit]]], Unpacking]  # of unpacking some of them: what stands in each
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class Files:
     told: Callable[[int, int], None] = lambda files, size: None
     count: int = 0
     size: int = 0  # bytes, as they are on the disk
+    tally: Tally = field(default_factory=Tally)
     repositories: list[str] = field(default_factory=list)  # of git, that were passed: their objects are left to it
     unpacked: int = 0  # bytes that were looked through besides, out of what is packed
     _buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(ROOM)))
@@ -77,6 +81,7 @@ class Files:
     _packed: list[_Packed] = field(default_factory=list)
     _packed_size: int = 0
     _seen: set[int] = field(default_factory=set)  # files that may be met again under another name
+    _zip_ends: Finder = field(default_factory=lambda: Finder({"": [Form("", ZIP_END)]}))
     _user: int = field(default_factory=os.geteuid)
 
     def below(self, roots: Iterable[str | os.PathLike[str]]) -> Iterator[Hit]:
@@ -108,14 +113,14 @@ class Files:
 
     def _names(self, folder: Folder) -> Iterator[Hit]:
         """A value may stand in a name, and in where a link leads."""
-        leads = {name: _lead(folder, name) for name in folder.links}
+        leads = {name: folder.lead(name) for name in folder.links}
         if not self.finder.is_in(encoded("\0".join((*folder.names, *leads.values())))):
             return
         for name in folder.names:
             for text, what in ((name, "in its name"), (leads.get(name, ""), "in where the link leads")):
                 if counts := self.finder.counts(encoded(text)):
-                    note = "; ".join(filter(None, (what, self._way(folder, name, _inode(folder, name)))))
-                    yield from self.finder.hits("file", folder / name, counts, note)
+                    note = "; ".join(filter(None, (what, self._way(folder, name, folder.inode_of(name)))))
+                    yield from self.tally.told(folder / name, self.finder.hits("file", folder / name, counts, note))
 
     def _way(self, folder: Folder, name: str, inode: int) -> str:
         """How to find a file whose path cannot be shown, since a value stands in it."""
@@ -178,8 +183,8 @@ class Files:
         magic = self._buffer[start + 257 : start + 262].tobytes()
         if end > start and (self._buffer[start] in STARTS or magic == b"ustar"):
             data = bytes(self._buffer[start:end])
-            if packing(data[:HEAD]):
-                self._packed.append(_Packed(folder, name, status, data))
+            if kind := packing(data[:HEAD]):
+                self._packed.append(_Packed(folder, name, status, data, kind))
                 self._packed_size += len(data)
                 return
         self._held.append(_Small(folder, name, status, start, end))
@@ -192,14 +197,21 @@ class Files:
         """What stands in the files in the buffer, which is free afterwards."""
         self.raise_if_asked()
         held, self._held = self._held, []
-        if held and self.finder.is_in(self._buffer[: held[-1].end]):
+        filled = self._buffer[: held[-1].end] if held else self._buffer[:0]
+        has_zips = self._zip_ends.is_in(filled)
+        if has_zips or self.finder.is_in(filled):
             for each in held:
-                data = self._buffer[each.start : each.end]
+                data = filled[each.start : each.end]
+                if has_zips and ZIP_END in bytes(data[-TAIL:]):
+                    self._packed.append(_Packed(each.folder, each.name, each.status, bytes(data), "zip"))
+                    self._packed_size += len(data)
+                    continue
                 stream = self.finder.stream()
                 stream.feed(data)
-                if counts := stream.counts:
+                path = each.folder / each.name
+                if (counts := stream.counts) and not self.tally.is_only_counted(path, counts):
                     note = self._note(each.folder, each.name, each.status, (data,), stream.first)
-                    yield from self.finder.hits("file", each.folder / each.name, counts, note)
+                    yield from self.tally.told(path, self.finder.hits("file", path, counts, note))
         self.told(self.count, self.size)
 
     # -- what is packed ----------------------------------------------------------------------------------------------
@@ -215,17 +227,20 @@ class Files:
     def _unpack(self, packed: list[_Packed], ask: Callable[[], None]) -> _Outcome:
         """In the thread: it writes to nothing that is the main one's."""
         unpacking = Unpacking(self.finder, LeftOut(), ask)
-        hits: list[Hit] = []
+        hits: list[tuple[str, list[Hit]]] = []
         for each in packed:
+            path = each.folder / each.name
             note = partial(self._note, each.folder, each.name, each.status, ())
             source = Source(iter((each.data,)), self.finder.stream())
-            hits += unpacking.search(source, each.folder / each.name, len(each.data), note=note)
+            found = unpacking.search(source, path, len(each.data), note=note, packed=each.packing)
+            hits.append((path, list(found)))
         return hits, unpacking
 
     def _unpacked(self, beside: Beside[_Outcome]) -> Iterator[Hit]:
         if outcome := beside.outcome():
             hits, unpacking = outcome
-            yield from hits
+            for path, several in hits:
+                yield from self.tally.told(path, several)
             self._merge(unpacking)
 
     def _merge(self, unpacking: Unpacking) -> None:
@@ -233,15 +248,20 @@ class Files:
         self.left_out.add(unpacking.left_out)
 
     def _large(self, folder: Folder, name: str, status: os.stat_result, descriptor: int) -> list[Hit]:
+        packed = packing(os.pread(descriptor, HEAD, 0))
+        if not packed and ZIP_END in os.pread(descriptor, TAIL, status.st_size - min(TAIL, status.st_size)):
+            packed = "zip"
+
         def read() -> Iterator[memoryview]:
-            return chunks(descriptor, status, self._chunk)
+            return chunks(descriptor, status, self._chunk, is_packed=bool(packed))
 
         def note(first: Sequence[int]) -> str:
             return self._note(folder, name, status, read(), first)
 
         unpacking = Unpacking(self.finder, LeftOut(), self.raise_if_asked)
         source = Source(self._as_far_as_it_can_be_read(folder, name, read()), self.finder.stream())
-        hits = list(unpacking.search(source, folder / name, status.st_size, note=note))
+        path = folder / name
+        hits = list(self.tally.told(path, unpacking.search(source, path, on_disk(status), note=note, packed=packed)))
         self._merge(unpacking)
         return hits
 
@@ -273,15 +293,3 @@ class Files:
         with suppress(OSError):
             size = on_disk(os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False))
         self.left_out.cannot_read(self.finder.shown(folder / name), why(error), size)
-
-
-def _lead(folder: Folder, name: str) -> str:
-    with suppress(OSError):
-        return os.readlink(name, dir_fd=folder.descriptor)
-    return ""
-
-
-def _inode(folder: Folder, name: str) -> int:
-    with suppress(OSError):
-        return os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False).st_ino
-    return 0

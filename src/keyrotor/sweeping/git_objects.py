@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from pathlib import Path
 from keyrotor.boundary.process import Processes, Streamed, environment
 from keyrotor.errors import PlaceError
 from keyrotor.sweeping.finder import Finder
-from keyrotor.sweeping.unpacking import HEAD, STARTS, packing
+from keyrotor.sweeping.unpacking import HEAD, PROGRAMS, STARTS, TAIL, ZIP_END, packing
 
 # A monitor is a program that the repository names. A bare repository is looked at though its owner may not want git to
 # come upon it by itself. No protocol is spoken, for whatever reason.
@@ -46,6 +47,13 @@ class Objects:
         # Said here, for the work tree that is configured for a submodule may be gone.
         self._env = {**environment(env), **_SHUT, "GIT_WORK_TREE": str(folder)}
         self._folder = folder
+
+    def common(self) -> Path:
+        """The real path of the repository that git takes this folder for: it may be one further up. Raises
+        PlaceError."""
+        with self._git("rev-parse", "--git-common-dir") as streamed:
+            said = b"".join(bytes(block) for block in streamed.blocks())
+        return Path(os.path.realpath(self._folder / os.fsdecode(said.removesuffix(b"\n"))))
 
     def suspects(self, finder: Finder, looked: Callable[[int], None]) -> Iterator[str]:
         """The names of all objects in which a value may stand, some of them twice, and of those that are packed.
@@ -133,6 +141,8 @@ def _is_packed(data: bytes, begun: int, end: int) -> bool:
         return False
     if data[begun] in STARTS or data.startswith(b"ustar", begun + _USTAR):
         return bool(packing(data[begun : min(begun + HEAD, end)]))
+    if data.startswith(PROGRAMS, begun):  # a zip may be appended to it; how it ends may not be seen yet
+        return end > len(data) or data.find(ZIP_END, max(begun, end - TAIL), end) >= 0
     return False
 
 

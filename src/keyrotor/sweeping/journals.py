@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from keyrotor.boundary.process import Processes, Streamed, environment
+from keyrotor.core.swept import MOST
 from keyrotor.errors import PlaceError
 from keyrotor.sweeping.ledger import Ledger
 
@@ -20,6 +21,8 @@ from keyrotor.sweeping.ledger import Ledger
 ARGV = ("journalctl", "--output=export", "--all", "--merge", "--namespace=*", "--no-pager")
 _END = b"\n\n"  # of an entry
 _LARGEST = 4 * 1024 * 1024  # bytes of an entry that is kept whole
+_LONGEST = 256  # bytes of a unit's name
+_OTHERS = "many more"
 _BORDER = 4096  # bytes; no form of a value is longer
 _UNIT = re.compile(rb"^(?:_SYSTEMD_USER_UNIT|_SYSTEMD_UNIT|SYSLOG_IDENTIFIER|_COMM)=(.+)$", re.MULTILINE)
 _RANK = (b"_SYSTEMD_USER_UNIT", b"_SYSTEMD_UNIT", b"SYSLOG_IDENTIFIER", b"_COMM")
@@ -80,7 +83,8 @@ def _whole(streamed: Streamed) -> Iterator[bytes]:
 def _note(ledger: Ledger, entries: bytes, units: dict[str, _Unit]) -> None:
     for entry in entries.split(_END):
         if counts := ledger.finder.counts(entry):
-            unit = units.setdefault(_name(entry), _Unit())
+            name = _name(entry)
+            unit = units.setdefault(name if name in units or len(units) < MOST else _OTHERS, _Unit())
             unit.counts.update(counts)
             if at := _AT.search(entry):
                 unit.first = min(unit.first or int(at[1]), int(at[1]))
@@ -90,7 +94,7 @@ def _note(ledger: Ledger, entries: bytes, units: dict[str, _Unit]) -> None:
 def _name(entry: bytes) -> str:
     found = {each[0].partition(b"=")[0]: each[1] for each in _UNIT.finditer(entry)}
     name = next((found[field] for field in _RANK if field in found), b"something without a name")
-    return name.decode(errors="replace")
+    return name[:_LONGEST].decode(errors="replace")
 
 
 def _when(unit: _Unit) -> str:

@@ -5,10 +5,11 @@ Rule: every name from outside goes through `shown`, for a value may stand in a p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from keyrotor.core.swept import Hit
+from keyrotor.core.swept import MOST, Hit
 from keyrotor.sweeping.finder import Finder
 from keyrotor.sweeping.left_out import LeftOut
 
@@ -25,6 +26,8 @@ class Ledger:
     size: int = 0  # bytes
     left_out: LeftOut = field(default_factory=LeftOut)
     doubts: list[str] = field(default_factory=list)
+    more: int = 0  # leaks that are only counted
+    _kinds: Counter[str] = field(default_factory=Counter)
 
     def looked(self, what: str, size: int, files: int = 0) -> None:
         """So much more was looked through."""
@@ -33,7 +36,15 @@ class Ledger:
         self.told(what, self.files, self.size)
 
     def found(self, hits: Iterable[Hit]) -> None:
-        self.hits += hits
+        """What is no leak is kept whatever there is of it: there are few places."""
+        for hit in hits:
+            if hit.whose:
+                self.hits.append(hit)
+            elif self._kinds[hit.kind] < MOST:
+                self._kinds[hit.kind] += 1
+                self.hits.append(hit)
+            else:
+                self.more += 1
 
     def doubt(self, what: str) -> None:
         """Something could not be looked into at all, or not whole."""

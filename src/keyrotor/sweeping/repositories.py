@@ -8,9 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import shlex
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,34 +16,33 @@ from pathlib import Path
 
 from keyrotor.boundary.process import Processes, found
 from keyrotor.boundary.reading import why
-from keyrotor.core.swept import Hit
+from keyrotor.core.swept import MOST, Hit
 from keyrotor.errors import InterruptedRun, PlaceError
+from keyrotor.sweeping.git_folders import Repository, inflated, repository_at, unfinished, unfinished_packs
 from keyrotor.sweeping.git_objects import Objects
 from keyrotor.sweeping.ledger import Ledger
 from keyrotor.sweeping.source import Source
 from keyrotor.sweeping.unpacking import Unpacking
 
-_PIECE = 64 * 1024  # bytes
+_AT_ONCE = 10_000  # objects
 _SHORT = 12  # hex digits of an object's name, as people write it
 _PARTIAL_PACKS = "packs that git has not finished (git gc removes them)"
 _UNFINISHED = "an object that git has not finished writing: git gc --prune=now"
-_MEND: Mapping[str, str] = {
-    "a remote's branch": "whoever can fetch it has it; git -C {repo} log --all --oneline --find-object={name}",
-    "a branch or a tag": "git -C {repo} log --all --oneline --find-object={name}",
-    "a stash": "git -C {repo} stash list, stash drop, then gc --prune=now",
-    "the reflog": "git -C {repo} reflog expire --expire=now --all, then gc --prune=now",
-    "the index": "git -C {repo} restore --staged .",
-    "": "git -C {repo} gc --prune=now",
+# What shows who brought an object, and where it is.
+_TOLD_BY: Mapping[str, str] = {
+    "commit": "{git} cat-file -p {name}; {git} for-each-ref --contains {name}",
+    "tag": "{git} cat-file -p {name}; {git} tag --points-at {name}",
+    "tree of a commit": "{git} log --all --format='%h %T %s' | grep {name}",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """A git repository, as it lies on the disk."""
-
-    folder: Path  # where git sees it: a work tree, or the repository itself
-    common: Path  # what all its work trees share; its real path
-    stores: frozenset[Path]  # the folders that its objects lie in: its own, and those that it borrows from
+_FIND = "{git} log --all --oneline --find-object={name}"  # says nothing of commits and tags themselves
+_MEND: Mapping[str, str] = {
+    "a remote's branch": "whoever can fetch it has it; {told}",
+    "a branch or a tag": "{told}",
+    "a stash": "{git} stash list, stash drop, then gc --prune=now",
+    "the reflog": "{git} reflog expire --expire=now --all, then gc --prune=now",
+    "the index": "{git} restore --staged .",
+    "": "{git} gc --prune=now",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,92 +54,106 @@ class _Known:
     path: str = ""
 
 
-def repository_at(folder: Path) -> Repository | None:
-    """The repository whose top folder this is; None for any other folder. Raises PlaceError for one that is broken."""
-    inner = folder / ".git"
-    if inner.is_dir():
-        inner_is_one = _is_bare(inner)
-    elif inner.is_file():
-        inner, inner_is_one = _pointed_at(inner), True
-    else:
-        inner, inner_is_one = folder, _is_bare(folder)
-    if not inner_is_one:
-        return None
-    common = Path(os.path.realpath(inner / _first_line(inner / "commondir")))
-    seen_at = folder.parent if folder.name == ".git" and folder == inner else folder
-    return Repository(seen_at, common, frozenset(_stores(common / "objects")))
-
-
 def look(ledger: Ledger, folders: Iterable[Path], processes: Processes, env: Mapping[str, str]) -> None:
     """Everything in the repositories at these folders, which may be none, or the same."""
-    several = list(_each_once(ledger, folders))
-    if several and found("git", env) is None:
-        ledger.doubt(f"{len(several)} git repositories: there is no git to read them with")
+    groups = _by_common(ledger, folders)
+    if groups and found("git", env) is None:
+        ledger.doubt(f"{len(groups)} git repositories: there is no git to read them with")
         return
-    covered: set[Path] = set()
-    for one in sorted(several, key=lambda one: -len(one.stores)):  # who borrows comes before whom it borrows from
-        if not one.stores <= covered:
-            covered |= one.stores
-            kin = [other for other in several if other != one and one.stores & other.stores]
-            _Looking(ledger, processes, env).through(one, kin)
+    covered, looking = set[Path](), _Looking(ledger, processes, env)
+    for group in sorted(groups, key=lambda group: -len(group[0].stores)):  # who borrows comes before the lender
+        stores = group[0].stores
+        if not stores <= covered:
+            kin = [one for other in groups if other is not group for one in other if one.stores & stores]
+            if looking.through(group, kin):
+                covered |= stores
 
 
-def _each_once(ledger: Ledger, folders: Iterable[Path]) -> Iterator[Repository]:
-    known: set[Path] = set()
-    for folder in folders:
+def _by_common(ledger: Ledger, folders: Iterable[Path]) -> list[list[Repository]]:
+    """The repositories, each at every folder where it was found: git may read it there, or only here."""
+    groups: dict[Path, list[Repository]] = {}
+    for folder in dict.fromkeys(folders):
         try:
-            one = repository_at(folder)
+            if one := repository_at(folder):
+                groups.setdefault(one.common, []).append(one)
+            elif folder.is_dir():
+                ledger.cannot_read(str(folder), "it looks like a git repository, and is none")
         except (PlaceError, OSError) as error:
             ledger.cannot_read(str(folder), why(error) if isinstance(error, OSError) else str(error))
-            continue
-        if one and one.common not in known:
-            known.add(one.common)
-            yield one
+    return list(groups.values())
+
+
+_Found = tuple[str, str, Hit]  # in the object of this name, and of this kind
 
 
 class _Looking:
-    """Looks through one repository."""
+    """Looks through one repository after the other."""
 
     def __init__(self, ledger: Ledger, processes: Processes, env: Mapping[str, str]) -> None:
         self._ledger, self._processes, self._env = ledger, processes, env
-        self._unpacking = Unpacking(ledger.finder, ledger.left_out, ledger.raise_if_asked)
+        self._seen: set[Path] = set()  # stores
 
-    def through(self, one: Repository, kin: Sequence[Repository]) -> None:
-        what = f"git: {self._ledger.finder.shown(str(one.folder))}"
-        objects = Objects(self._processes, self._env, one.folder)
-        suspects: dict[str, None] = {}
-        hits: list[tuple[str, str, Hit]] = []
-        try:
-            for name in objects.suspects(self._ledger.finder, partial(self._ledger.looked, what)):
-                suspects[name] = None
-        except PlaceError as error:  # what git has given until then counts
-            self._ledger.cannot_read(str(one.folder), f"its objects were not read to the last: {error}")
-        try:
-            for hit in self._hits(one, objects, suspects) if suspects else ():
-                hits.append(hit)
-        except PlaceError as error:
-            self._ledger.cannot_read(str(one.folder), str(error))
-        except InterruptedRun:
-            self._ledger.found(hit for _, _, hit in hits)
-            raise
-        self._ledger.found(self._told(one, kin, hits))
-        for store in sorted(one.stores):
+    def through(self, group: Sequence[Repository], kin: Sequence[Repository]) -> bool:
+        """Whether git has read it to its end at one of its folders; what it gave until it refused counts."""
+        best, hits, refusals = group[0], list[_Found](), dict[Path, PlaceError]()
+        for one in group:
+            several: list[_Found] = []
+            try:
+                self._collect(one, several)
+                refusals.clear()
+            except PlaceError as refusal:
+                refusals[one.folder] = refusal
+            except InterruptedRun:
+                self._ledger.found(hit for _, _, hit in several)
+                raise
+            if not refusals or len(several) > len(hits):
+                best, hits = one, several
+            if not refusals:
+                break
+        for folder, why in refusals.items():
+            self._ledger.cannot_read(str(folder), f"its objects were not read to the last: {why}")
+        self._ledger.found(self._told(best, kin, hits))
+        for store in sorted(best.stores):
             self._garbage(store)
+        return not refusals
 
-    def _hits(self, one: Repository, objects: Objects, names: Iterable[str]) -> Iterator[tuple[str, str, Hit]]:
-        """Name, kind and hit."""
-        for name, kind, size, body in objects.read(names):
-            source = Source(body, self._ledger.finder.stream())
-            for hit in self._unpacking.search(source, f"{one.folder}:{name[:_SHORT]}", size, "git"):
-                yield name, kind, hit
+    def _collect(self, one: Repository, hits: list[_Found]) -> None:
+        """All that stands there. Raises PlaceError where git does not come to the end, once all that it gives was
+        looked at."""
+        objects = Objects(self._processes, self._env, one.folder)
+        unpacking = Unpacking(self._ledger.finder, self._ledger.left_out, self._ledger.raise_if_asked, is_streamed=True)
+        if pipe := one.pipe():
+            raise PlaceError(f"git would wait for ever at {pipe}, which is no file")
+        if objects.common() != one.common:
+            raise PlaceError("git does not take it for a repository")
+        what = f"git: {self._ledger.finder.shown(str(one.folder))}"
+        refusal: PlaceError | None = None
+        for names in _some_at_once(objects.suspects(self._ledger.finder, partial(self._ledger.looked, what))):
+            try:
+                for name, kind, size, body in objects.read(names):
+                    source = Source(body, self._ledger.finder.stream())
+                    found = unpacking.search(source, f"{one.folder}:{name[:_SHORT]}", size, "git")
+                    for hit in found:
+                        self._keep(hits, (name, kind, hit))
+            except PlaceError as refused:
+                refusal = refused
+        if refusal:
+            raise refusal
 
-    def _told(self, one: Repository, kin: Sequence[Repository], hits: Sequence[tuple[str, str, Hit]]) -> Iterator[Hit]:
+    def _keep(self, hits: list[_Found], hit: _Found) -> None:
+        """What is more than people read is only counted."""
+        if len(hits) < MOST:
+            hits.append(hit)
+        else:
+            self._ledger.more += 1
+
+    def _told(self, one: Repository, kin: Sequence[Repository], hits: Sequence[_Found]) -> Iterator[Hit]:
         """The hits with where git knows them from; versions of one file are told together."""
         names = dict.fromkeys(name for name, _, _ in hits)
         if not names:
             return
         known: dict[str, _Known] = {}
-        for each in (one, *kin):
+        for each in (one, *(each for each in kin if not each.pipe())):
             objects = Objects(self._processes, self._env, each.folder)
             for name, (way, path) in objects.known([name for name in names if name not in known]).items():
                 known[name] = _Known(each, way, path)
@@ -160,70 +171,42 @@ class _Looking:
         what = f"{kind} {at.path}" if at.path else kind
         more = f" and {versions - 1} more versions of it" if versions > 1 else ""
         where = f"known from {at.way}" if at.way else "nothing leads to it"
-        mend = _MEND[at.way].format(repo=shlex.quote(str(at.where.folder)), name=name)
+        told = _TOLD_BY.get("tree of a commit" if kind == "tree" and not at.path else kind, _FIND)
+        how = _MEND[at.way].replace("{told}", told)
+        mend = how.format(git=f"git -C {shlex.quote(str(at.where.folder))}", name=name)
         return self._ledger.finder.shown(f"{what}{more}, {where}: {mend}")
 
     def _garbage(self, store: Path) -> None:
-        """What git has not finished writing: objects under names of its own, and packs."""
-        for path in sorted(store.glob("??/tmp_obj_*")):
+        """What git has not finished writing, and never lists."""
+        if store in self._seen:
+            return
+        self._seen.add(store)
+        ledger = self._ledger
+        unpacking = Unpacking(ledger.finder, ledger.left_out, ledger.raise_if_asked)
+        for path in unfinished(store):
+            ledger.raise_if_asked()
             try:
-                size = path.stat().st_size
-                source = Source(_inflated(path), self._ledger.finder.stream())
-                self._ledger.found(self._unpacking.search(source, str(path), size, "git", lambda _: _UNFINISHED))
-                self._ledger.looked("git", source.stream.size, 1)
+                source = Source(inflated(path), ledger.finder.stream())
+                size = path.lstat().st_size
+                ledger.found(unpacking.search(source, str(path), size, "git", lambda _: _UNFINISHED))
+                ledger.looked("git", source.stream.size, 1)
             except OSError as error:
-                self._ledger.cannot_read(str(path), why(error))
-        if packs := len(list(store.glob("pack/tmp_pack_*"))):
-            self._ledger.left_out.skipped[_PARTIAL_PACKS] += packs
+                ledger.cannot_read(str(path), why(error))
+        if packs := unfinished_packs(store):
+            ledger.left_out.skipped[_PARTIAL_PACKS] += packs
 
 
-def _inflated(path: Path) -> Iterator[bytes]:
-    """What is in a loose object, as far as it was written."""
-    unpacker = zlib.decompressobj()
-    with open(path, "rb") as file:
-        while data := unpacker.unconsumed_tail or file.read(_PIECE):
-            try:
-                yield unpacker.decompress(data, _PIECE)
-            except zlib.error:
-                return
-
-
-def _is_bare(folder: Path) -> bool:
-    return (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()
-
-
-def _pointed_at(link: Path) -> Path:
-    """The repository that a `.git` file leads to. Raises PlaceError where it leads nowhere."""
-    line = _first_line(link)
-    if not line.startswith("gitdir: "):
-        raise PlaceError("its .git is neither a repository nor leads to one")
-    inner = link.parent / line.removeprefix("gitdir: ")
-    if not inner.is_dir():
-        raise PlaceError("the repository that its .git leads to is gone")
-    return inner
-
-
-def _stores(folder: Path) -> Iterator[Path]:
-    """The folder of objects, and those that it borrows from."""
-    pending, known = [folder], set[Path]()
-    while pending:
-        one = Path(os.path.realpath(pending.pop()))
-        if one in known or not one.is_dir():
-            continue
-        known.add(one)
-        yield one
-        lines = _text(one / "info" / "alternates").splitlines()
-        pending += [one / line for line in lines if line and not line.startswith("#")]
-
-
-def _first_line(path: Path) -> str:
-    return next(iter(_text(path).splitlines()), "")
-
-
-def _text(path: Path) -> str:
-    """What is in a file of git's own; "" where there is none."""
+def _some_at_once(names: Iterable[str]) -> Iterator[list[str]]:
+    """Some thousands at a time, each once: memory is bounded. What came before git gave up is given, too."""
+    several: dict[str, None] = {}
     try:
-        with open(path, "rb") as file:
-            return os.fsdecode(file.read(_PIECE))
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
+        for name in names:
+            several[name] = None
+            if len(several) >= _AT_ONCE:
+                yield list(several)
+                several = {}
+    except PlaceError:
+        yield list(several)
+        raise
+    if several:
+        yield list(several)

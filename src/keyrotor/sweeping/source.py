@@ -14,6 +14,14 @@ class BrokenArchiveError(Exception):
     """An archive is not what its first bytes promised; says why, and nothing of what is in it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A part of what is packed."""
+
+    name: str  # "" for the one thing that is compressed
+    chunks: Iterator[Block]
+
+
 @dataclass(slots=True)
 class Source:
     """A chunk is searched once, when it is fetched; a chunk may be overwritten when the next one is fetched."""

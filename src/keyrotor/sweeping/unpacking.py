@@ -1,45 +1,44 @@
 """Looks through what is packed: gzip, bzip2, xz, zip (jar, wheel, docx) and tar, one within the other.
 
 Rules:
-1. What a thing is, its first bytes say, not its name.
+1. What a thing is, its first bytes say, not its name; of a zip that begins with a program, its last ones.
 2. All is read from front to back, once, in pieces: memory is bounded whatever is unpacked, and so is what is unpacked.
    The directory at a zip's end is not needed for that: what was deleted from it is found as well.
 3. The packed bytes themselves are searched, whatever becomes of the archive. What stands in both as it is (in a tar, or
    where nothing could be gained by packing) is told once, of the member.
-4. What cannot be looked into is told.
+4. What cannot be looked into is told. What is found in more members than people read is told of the whole.
 """
 
 from __future__ import annotations
 
 import bz2
 import lzma
-import re
 import struct
-import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from keyrotor.core.swept import Hit
+from keyrotor.core.swept import MOST, Hit
+from keyrotor.sweeping import tar
 from keyrotor.sweeping.finder import Block, Counts, Finder
 from keyrotor.sweeping.left_out import LeftOut
-from keyrotor.sweeping.source import BrokenArchiveError, Source
+from keyrotor.sweeping.source import PIECE, BrokenArchiveError, Member, Source
 
 DEEPEST = 4  # a tar.gz counts as two
 AT_LEAST = 1 << 30  # bytes that anything may unpack to …
 FOLD = 200  # … or so many times its size: logs reach 100, bombs 1,000 and more
 CHUNK = 1 << 20  # bytes: what is unpacked at a time
 HEAD = 512  # bytes that tell what a thing is
+TAIL = 65557  # bytes in which the end of a zip stands, its comment included
+ZIP_END = b"PK\x05\x06"
+PROGRAMS = (b"#!", b"MZ", b"\x7fELF")  # what a zip may be appended to
+MEMBERS = 200  # of one thing, that are told one by one
+_LONGEST = 300  # characters of a member's name that are told
 _DICTIONARY = 128 << 20  # bytes of memory that an xz may ask for; `xz -9` asks for 65 MiB
-_EXTRA = 64 * 1024  # bytes: a tar's or a zip's longest note about a member that is read
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _BY_SIZE_LATER, _ENCRYPTED = 1 << 3, 1
-_NO_DATA = frozenset(
-    (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
-)
-_NOTES = frozenset((tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE))
 _TOO_DEEP = f"archives more than {DEEPEST} deep"
 _ENCRYPTED_MEMBERS = "encrypted members of archives"
 
@@ -106,6 +105,7 @@ _UNPACKERS: dict[str, Callable[[], _Unpacker]] = {
     "deflate": lambda: _Inflate(-zlib.MAX_WBITS),
 }
 _METHODS = {8: "deflate", 12: "bzip2", 95: "xz"}  # of a zip
+_OTHER_METHODS = frozenset((*range(1, 21), *range(93, 100)))  # that a zip may have, and that are not looked into
 
 
 Note = Callable[[Sequence[int]], str]  # what is noted of a hit, told where its first few matches begin
@@ -113,12 +113,6 @@ Note = Callable[[Sequence[int]], str]  # what is noted of a hit, told where its 
 
 def _nothing(_: Sequence[int]) -> str:
     return ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    name: str  # "" for the one thing that is compressed
-    chunks: Iterator[Block]
 
 
 def packing(head: bytes) -> str:
@@ -138,22 +132,34 @@ class Unpacking:
     finder: Finder
     left_out: LeftOut
     raise_if_asked: Callable[[], None] = lambda: None
+    is_streamed: bool = False  # nobody can say how a thing ends: a zip may be appended to any program
     size: int = 0  # bytes that were unpacked
     _left: int = 0  # bytes that may yet be unpacked of the present thing
     _is_over: bool = False
+    _told: int = 0  # hits
+    _room: int = 0  # hits of the present thing that may yet be told one by one
+    _rest: Counter[tuple[str, str]] = field(default_factory=Counter)  # what stands in all others
+    _others: int = 0
 
-    def search(self, source: Source, name: str, size: int, kind: str = "file", note: Note = _nothing) -> Iterator[Hit]:
-        """What stands in a thing of this name and size, told as of this kind; and in all that is packed in it."""
+    def search(
+        self, source: Source, name: str, size: int, kind: str = "file", note: Note = _nothing, *, packed: str = ""
+    ) -> Iterator[Hit]:
+        """What stands in a thing of this name and size, told as of this kind; and in all that is packed in it. How it
+        is packed may be known."""
         self._left, self._is_over = AT_LEAST + FOLD * size, False
-        yield from self._look(source, name, kind, 0, note)
+        self._room = min(MEMBERS, MOST // 2 - self._told)  # the other half is for what is told of a whole
+        yield from self._look(source, name, kind, 0, note, packed)
+        if self._rest:
+            rest, others, self._rest, self._others = self._rest, self._others, Counter(), 0
+            yield from self.finder.hits("archive", name, rest, f"all that stands in {others:,} more of its members")
 
     def _look(
-        self, source: Source, name: str, kind: str, depth: int, note: Note = _nothing
+        self, source: Source, name: str, kind: str, depth: int, note: Note = _nothing, packed: str = ""
     ) -> Generator[Hit, None, Counts]:
         told: Counter[tuple[str, str]] = Counter()  # of members
         try:
-            for member in self._members(source, depth):
-                label = f"{name} › {member.name}" if member.name else name
+            for member in self._members(source, depth, packed or packing(source.peek(HEAD))):
+                label = f"{name} › {_cut(member.name)}" if member.name else name
                 inner = Source(member.chunks, self.finder.stream())
                 counts = yield from self._look(inner, label, "archive", depth + 1, note)
                 told.update(counts)
@@ -164,8 +170,16 @@ class Unpacking:
         except BrokenArchiveError as error:
             self._cannot_unpack(name, error)
         counts = source.stream.counts
-        if counts and (left := Counter(counts) - told):
-            yield from self.finder.hits(kind, name, left, note(() if depth else source.stream.first))
+        if not counts or not (left := Counter(counts) - told):
+            return counts
+        if depth and self._room <= 0:
+            self._rest += left
+            self._others += 1
+            return counts
+        for hit in self.finder.hits(kind, name, left, note(() if depth else source.stream.first)):
+            self._room -= 1
+            self._told += 1
+            yield hit
         return counts
 
     def _cannot_unpack(self, name: str, error: BrokenArchiveError) -> None:
@@ -174,18 +188,19 @@ class Unpacking:
             self.left_out.cannot_read(self.finder.shown(name), f"not unpacked to its end: {error}")
         self._is_over = self._is_over or self._left < 0
 
-    def _members(self, source: Source, depth: int) -> Iterator[_Member]:
-        kind = packing(source.peek(HEAD))
+    def _members(self, source: Source, depth: int, kind: str) -> Iterator[Member]:
         if not kind:
+            if (depth or self.is_streamed) and depth < DEEPEST and source.peek(4).startswith(PROGRAMS):
+                yield from self._in_zip(source)
             return
         if depth >= DEEPEST:
             self.left_out.skipped[_TOO_DEEP] += 1
         elif kind == "zip":
             yield from self._in_zip(source)
         elif kind == "tar":
-            yield from _in_tar(source)
+            yield from tar.members(source)
         elif kind in _UNPACKERS:
-            yield _Member("", self._all_unpacked(kind, source))
+            yield Member("", self._all_unpacked(kind, source))
         else:
             self.left_out.skipped[f"{kind} archives"] += 1
 
@@ -193,8 +208,8 @@ class Unpacking:
         """What is compressed, and what was appended to it in the same way; an xz may be padded."""
         while packing(source.peek(HEAD)) == kind:
             yield from self._unpacked(kind, source)
-            while kind == "xz" and source.peek(4) == bytes(4):
-                source.take(4)
+            while kind == "xz" and (padding := _nuls(source.peek(PIECE))):
+                source.take(padding)
 
     def _unpacked(self, kind: str, source: Source, size: int | None = None) -> Iterator[bytes]:
         unpacker = _UNPACKERS[kind]()
@@ -219,13 +234,17 @@ class Unpacking:
                 data = b""
         raise BrokenArchiveError("it ends too early")
 
-    def _in_zip(self, source: Source) -> Iterator[_Member]:
+    def _in_zip(self, source: Source) -> Iterator[Member]:
         """Member by member; where one is damaged, or its size is not known, from where the next one begins."""
         while source.skip_to(b"PK\x03\x04"):
-            header = source.take(_LOCAL.size)
+            header = source.peek(_LOCAL.size)
             if len(header) < _LOCAL.size:
                 return
-            _, _, flags, method, _, _, _, packed, _, name_size, extra_size = _LOCAL.unpack(header)
+            _, version, flags, method, _, _, _, packed, _, name_size, extra_size = _LOCAL.unpack(header)
+            if version > 0xFF or (method and method not in _METHODS and method not in _OTHER_METHODS):
+                source.take(4)  # a program has this mark where it looks for it
+                continue
+            source.take(_LOCAL.size)
             name = source.take(name_size).decode("utf-8", "surrogateescape")
             extra = source.take(extra_size)
             size = _long_size(extra) if packed == 0xFFFFFFFF else packed
@@ -234,13 +253,22 @@ class Unpacking:
                 self.left_out.skipped[_ENCRYPTED_MEMBERS] += 1
             elif method == 0 and is_known:
                 body = source.pieces(size)
-                yield _Member(name, body)
+                yield Member(name, body)
                 for _ in body:
                     pass
             elif method in _METHODS:
-                yield _Member(name, self._unpacked(_METHODS[method], source, size if is_known else None))
+                yield Member(name, self._unpacked(_METHODS[method], source, size if is_known else None))
             elif method:
                 self.left_out.skipped[f"members of a zip packed by its method {method}"] += 1
+
+
+def _nuls(data: bytes) -> int:
+    """How many nuls it begins with, in fours."""
+    return (len(data) - len(data.lstrip(b"\0"))) // 4 * 4
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
 
 
 def _long_size(extra: bytes) -> int:
@@ -251,42 +279,3 @@ def _long_size(extra: bytes) -> int:
             return int.from_bytes(extra[12:20], "little")
         extra = extra[4 + size :]
     return 0
-
-
-def _in_tar(source: Source) -> Iterator[_Member]:
-    noted: dict[str, bytes] = {}  # what stands before a member of it: a longer name, a larger size
-    while (block := source.take(tarfile.BLOCKSIZE)).strip(b"\0"):
-        try:
-            about = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        except tarfile.HeaderError:
-            raise BrokenArchiveError("its tar is damaged") from None
-        if about.type in _NOTES:
-            note = source.take(min(max(about.size, 0), _EXTRA))
-            noted |= _noted(about.type, note)
-            size = about.size
-            body = source.pieces(size - len(note))
-        else:
-            is_extended = about.type == tarfile.GNUTYPE_SPARSE and block[482]
-            while is_extended:
-                is_extended = source.take(tarfile.BLOCKSIZE)[504:505] > b"\0"
-            size = 0 if about.type in _NO_DATA else int(noted.get("size", about.size))
-            body = source.pieces(size)
-            name = noted["path"].decode("utf-8", "surrogateescape") if "path" in noted else about.name
-            yield _Member(name, body)
-            noted = {}
-        for _ in body:
-            pass
-        source.take(-size % tarfile.BLOCKSIZE)
-
-
-def _noted(kind: bytes, note: bytes) -> dict[str, bytes]:
-    if kind == tarfile.GNUTYPE_LONGNAME:
-        return {"path": note.rstrip(b"\0")}
-    found: dict[str, bytes] = {}
-    while kind == tarfile.XHDTYPE and (record := re.match(rb"(\d{1,9}) ([^=]+)=", note)):
-        size = int(record[1])  # of the whole record, its newline too: what it says may hold newlines itself
-        text = note[record.end() : size - 1]
-        if record[2] == b"path" or (record[2] == b"size" and text.isdigit()):
-            found[record[2].decode()] = text
-        note = note[max(size, record.end()) :]
-    return found

@@ -4,16 +4,18 @@ Rules:
 1. No link is followed (a root may be one), so no loop is walked; a folder that is mounted twice is walked once.
 2. Other file systems of this machine are entered, the kernel's and remote ones are counted; a remote root was named by
    a person, and is walked.
-3. The objects of a git repository are left to git, which alone can unpack them; the repository is remembered.
+3. The objects of a git repository are left to git, which alone can unpack them; the repository is remembered. What
+   else lies among them git never lists: that is given like any other file.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from keyrotor.boundary.reading import why
@@ -26,7 +28,9 @@ REMOTE = "remote file systems"
 SPECIAL = "devices, sockets and pipes"
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE))
-_REPOSITORY = frozenset(("HEAD", "objects", "refs"))
+_FAN = re.compile(r"[0-9a-f]{2}")
+_LOOSE = re.compile(r"[0-9a-f]{38}|[0-9a-f]{62}")
+_PACK = re.compile(r"(pack-[0-9a-f]{40,64})\.(pack|idx|rev|bitmap)")
 
 
 def place(status: os.stat_result) -> int:
@@ -50,6 +54,17 @@ class Folder:
     def __truediv__(self, name: str) -> str:
         return os.path.join(self.path, name)
 
+    def lead(self, link: str) -> str:
+        """Where a link leads."""
+        with suppress(OSError):
+            return os.readlink(link, dir_fd=self.descriptor)
+        return ""
+
+    def inode_of(self, name: str) -> int:
+        with suppress(OSError):
+            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_ino
+        return 0
+
 
 @dataclass(slots=True)
 class Walk:
@@ -61,6 +76,7 @@ class Walk:
     repositories: list[str] = field(default_factory=list)
     mounts: Mounts = field(default_factory=Mounts.now)
     _seen: set[int] = field(default_factory=set)
+    _stores: set[str] = field(default_factory=set)  # folders of objects
 
     def folders(self, roots: Iterable[str | os.PathLike[str]]) -> Iterator[Folder]:
         """Every folder at and below the roots; first, for a root that is a file, its folder with this file only."""
@@ -153,13 +169,24 @@ class Walk:
                         self.left_out.skipped[SPECIAL] += 1
         except OSError as error:
             self._cannot_read(path, error)
-        if _REPOSITORY.issubset(names) and {"objects", "refs"}.issubset(folders):
+        if "HEAD" in (*files, *links) and {"objects", "refs"}.issubset((*folders, *links)):
             self.repositories.append(path)
-            folders.remove("objects")
+            self._stores.add(os.path.join(path, "objects"))
         elif ".git" in files:  # of a further work tree, or a submodule: the repository may be anywhere
             self.repositories.append(path)
+        files = self._not_left_to_git(path, files)
         inode, owner = status.st_ino, status.st_uid
         return Folder(path, descriptor, inode, owner, tuple(files), tuple(links), tuple(names)), folders
+
+    def _not_left_to_git(self, path: str, files: list[str]) -> list[str]:
+        """Those files in a folder that are no objects, and no packs of them that git can open."""
+        store, name = os.path.split(path)
+        if store not in self._stores:
+            return files
+        if name == "pack":
+            whole = {file.removesuffix(".idx") for file in files if file.endswith(".idx")}
+            return [file for file in files if not ((pack := _PACK.fullmatch(file)) and pack[1] in whole)]
+        return [file for file in files if not _LOOSE.fullmatch(file)] if _FAN.fullmatch(name) else files
 
     def _cannot_read(self, path: str, error: OSError) -> None:
         self.left_out.cannot_read(self.finder.shown(path), why(error))

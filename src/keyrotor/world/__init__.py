@@ -17,16 +17,16 @@ from keyrotor.core.discovered import Hunted
 from keyrotor.core.founding import Asked, Survey
 from keyrotor.core.model import Playbook, Row, Source, Value
 from keyrotor.core.serving import Wish
-from keyrotor.core.swept import Swept
-from keyrotor.core.timing import Wish as TimerWish
 from keyrotor.errors import PlaceError, RefusedError, UsageError
 from keyrotor.ports import Look, Place, Screen, Service, Wanted
-from keyrotor.ports.responding import Responder
 from keyrotor.secret import Pair, Secret
 from keyrotor.session import KEPT
 from keyrotor.world.parts import Parts
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a rotation need not load
+    from keyrotor.core.swept import Swept
+    from keyrotor.core.timing import Wish as TimerWish
+    from keyrotor.ports.responding import Responder
     from keyrotor.telling import Post
     from keyrotor.timer import Timing
 
@@ -252,6 +252,12 @@ class RealWorld(Parts):
         from keyrotor.world import responding
 
         return responding.responder(self, book, rows, values)
+
+    def tells(self, text: str, secrets: Iterable[Secret]) -> bool:
+        from keyrotor.boundary.forms import Veil, forms
+
+        data = text.encode(errors="replace")
+        return Veil(forms(secret) for secret in secrets if plaintext.is_telling(secret)).over(data) != data
 
     def cleaner(
         self, secrets: Sequence[Secret], others: Sequence[Secret], known: frozenset[str]

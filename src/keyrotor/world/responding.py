@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from keyrotor.boundary import listeners
 from keyrotor.core import plan
 from keyrotor.core.model import Act, Playbook, Row
 from keyrotor.core.response import Contained, Exposure, Frozen, Lifted, Proof, Reached
@@ -20,10 +21,13 @@ from keyrotor.deeds.unmanaged import Unmanaged
 from keyrotor.errors import PlaceError
 from keyrotor.looks import catalogues
 from keyrotor.secret import Secret
+from keyrotor.units.movable import Movable
 from keyrotor.units.wanting import full_name
 
 if TYPE_CHECKING:
     from keyrotor.world import RealWorld
+
+_Fact = TypeVar("_Fact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +47,32 @@ class Deeds:
     playbook: str
     freezing: Freezing
     gateways: Sequence[Gateway]
+    now: Callable[[], datetime]
 
     def freeze(self, folder: Path, since: datetime, logs: Sequence[Path]) -> Frozen:
         return self.freezing.freeze(folder, since, logs)
 
     def contain(self, how: str) -> Contained:
-        found = [each.containing.contain(how) for each in self.gateways]
+        found, faults = _each(self.gateways, lambda gateway: gateway.containing.contain(how))
+        if faults and not found:
+            raise _as_one(faults)
         first, *others = found or [Unmanaged(self.playbook, "").contain(how)]
         for each in others:
             first = replace(
                 first,
                 unit=_joined(first.unit, each.unit),
-                listened=(*first.listened, *each.listened),
-                listens=(*first.listens, *each.listens),
+                listened=tuple(dict.fromkeys((*first.listened, *each.listened))),
+                listens=tuple(dict.fromkeys((*first.listens, *each.listens))),
+                doors={**first.doors, **each.doors},
                 restarts=first.restarts or each.restarts,
                 said=_joined(first.said, each.said),
             )
-        return first
+        return replace(first, missed=str(_as_one(faults)), hint=_as_one(faults).hint) if faults else first
 
     def lift(self) -> Lifted:
-        found = [each.containing.lift() for each in self.gateways]
+        found, faults = _each(self.gateways, lambda gateway: gateway.containing.lift())
+        if faults:
+            raise _as_one(faults)
         first, *others = found or [Unmanaged(self.playbook, "").lift()]
         for each in others:
             listens, said = (*first.listens, *each.listens), _joined(first.said, each.said)
@@ -72,9 +82,10 @@ class Deeds:
     def prove(
         self, old: Secret, new: Secret, since: datetime, within: float, told: Callable[[int, int], None]
     ) -> Proof:
+        if not self.gateways:
+            now = self.now().isoformat()
+            return Proof((), now, now, is_dead=False, said="it has no gateway: there is nobody to ask", is_moot=True)
         found = [each.proving.prove(old, new, since, within, told) for each in self.gateways]
-        if not found:
-            raise PlaceError(f"cannot prove anything for {self.playbook}: its playbook has no gateway")
         return Proof(
             tuple(row for each in found for row in each.listeners),
             began=found[0].began,
@@ -111,7 +122,7 @@ def responder(world: RealWorld, book: Playbook, rows: Sequence[Row], values: Map
     of = [Of(row.place, full_name(row), world.manager(row.options["scope"])) for row in units.values()]
     secrets = None if values is None else list(values.values())
     git = world.repository(Path(book.source.file))
-    return Deeds(book.name, Freezing(book.name, book.source, rows, of, git, secrets), gateways)
+    return Deeds(book.name, Freezing(book.name, book.source, rows, of, git, secrets), gateways, world.now)
 
 
 def _gateway(world: RealWorld, book: Playbook, unit: Row | None, door: Row | None) -> Gateway:
@@ -123,7 +134,8 @@ def _gateway(world: RealWorld, book: Playbook, unit: Row | None, door: Row | Non
     if unit is not None and is_managed:
         name, systemd = full_name(unit), world.manager(unit.options["scope"])
         variable, within = unit.options["variable"] or variable, within or unit.within
-        containing = Containing(book.name, name, url, variable, within, systemd, world.stop.rest)
+        place = door.place if door else ""
+        containing = Containing(book.name, place, url, Movable(name, variable, within, systemd, world.stop.rest))
 
     def pid() -> int:
         try:
@@ -131,12 +143,34 @@ def _gateway(world: RealWorld, book: Playbook, unit: Row | None, door: Row | Non
         except PlaceError:
             return 0
 
+    def stranger(at: str) -> str:
+        try:
+            return listeners.stranger(systemd, systemd.show(name), at) if systemd else ""
+        except PlaceError as error:
+            return str(error)
+
     return Gateway(
         containing,
         Proving(name, url, systemd, world.http, world.stop.rest, world.now),
-        Exposing(book.name, url, world.stop.rest),
+        Exposing(book.name, url, world.stop.rest, stranger),
         Reaching(book.name, config, variable, pid, catalogues.read),
     )
+
+
+def _each(gateways: Sequence[Gateway], deed: Callable[[Gateway], _Fact]) -> tuple[list[_Fact], list[PlaceError]]:
+    """Do it at every gateway, whatever becomes of it at another; and why it could not be done."""
+    found, faults = [], []
+    for each in gateways:
+        try:
+            found.append(deed(each))
+        except PlaceError as error:
+            faults.append(error)
+    return found, faults
+
+
+def _as_one(faults: Sequence[PlaceError]) -> PlaceError:
+    hint = next((each.hint for each in faults if each.hint), "")
+    return PlaceError("; ".join(dict.fromkeys(map(str, faults))), hint=hint)
 
 
 def _joined(*said: str) -> str:

@@ -21,6 +21,7 @@ from keyrotor.sweeping.files import Files
 from keyrotor.sweeping.finder import Finder
 from keyrotor.sweeping.ledger import Ledger
 from keyrotor.sweeping.left_out import LeftOut
+from keyrotor.sweeping.tally import Judge, Tally
 from keyrotor.world.parts import Parts
 
 OWN = "keyrotor's own state"
@@ -40,11 +41,11 @@ def sweep(
     began, stopped = time.monotonic(), ""
     finder = Finder({name: forms(secret) for name, secret in values.items()})
     ledger = Ledger(finder, parts.stop.raise_if_asked, told)
-    whose = _Whose(parts, finder, books)
+    whose = _Whose(parts, books)
     try:
         if not files_only:
             processes.look(ledger, dict(whose.pids()))
-        _look_through_files(parts, ledger, roots, books)
+        _look_through_files(parts, ledger, roots, books, whose.judged)
         if not files_only:
             journals.look(ledger, parts.processes, parts.env)
     except InterruptedRun as asked:
@@ -52,7 +53,7 @@ def sweep(
     left_out = ledger.left_out
     more = left_out.unreadable_count - len(left_out.unreadable)
     return Swept(
-        hits=tuple(whose.told(hit) for hit in ledger.hits),
+        hits=tuple(whose.of_process(hit) if hit.kind == "process" else hit for hit in ledger.hits),
         files=ledger.files,
         size=ledger.size,
         seconds=time.monotonic() - began,
@@ -61,6 +62,8 @@ def sweep(
         doubts=tuple(ledger.doubts),
         unread=left_out.unreadable_size,
         stopped=stopped,
+        roots=tuple(finder.shown(str(root)) for root in roots),
+        more=ledger.more,
     )
 
 
@@ -77,14 +80,18 @@ def weight(parts: Parts, roots: Sequence[Path]) -> tuple[int, int]:
     return Files(Finder({}), LeftOut(), parts.stop.raise_if_asked).weight(roots)
 
 
-def _look_through_files(parts: Parts, ledger: Ledger, roots: Sequence[Path], books: Sequence[Playbook]) -> None:
+def _look_through_files(
+    parts: Parts, ledger: Ledger, roots: Sequence[Path], books: Sequence[Playbook], judge: Judge
+) -> None:
     def told(count: int, size: int) -> None:
         ledger.looked("files", before + size - ledger.size, count - ledger.files)
 
     before = ledger.size
-    files = Files(ledger.finder, ledger.left_out, parts.stop.raise_if_asked, told)
-    for hit in files.below(roots):
-        ledger.hits.append(hit)
+    files = Files(ledger.finder, ledger.left_out, parts.stop.raise_if_asked, told, tally=Tally(judge))
+    try:
+        ledger.found(files.below(roots))
+    finally:
+        ledger.more += files.tally.more
     told(files.count, files.size)
     ledger.size += files.unpacked
     own = (root_of(Path(path)) for book in books for path in (book.source.file, book.path))
@@ -95,13 +102,13 @@ def _look_through_files(parts: Parts, ledger: Ledger, roots: Sequence[Path], boo
 class _Whose:
     """Tells what is keyrotor's own, or a place of a playbook, from leaks."""
 
-    def __init__(self, parts: Parts, finder: Finder, books: Sequence[Playbook]) -> None:
+    def __init__(self, parts: Parts, books: Sequence[Playbook]) -> None:
         self._parts = parts
         self._rows = [(book, row) for book in books for row in plan.rows(book)]
         self._several = len(books) > 1
-        self._state = finder.shown(os.path.realpath(parts.state))
+        self._state = os.path.realpath(parts.state)
         self._paths = {
-            finder.shown(os.path.realpath(row.options["path"])): (book, row)
+            os.path.realpath(row.options["path"]): (book, row)
             for book, row in reversed(self._rows)
             if row.options.get("path")
         }
@@ -117,16 +124,17 @@ class _Whose:
                 for pid in proc.family(unit.pid):
                     yield pid, self._name(book, row)
 
-    def told(self, hit: Hit) -> Hit:
-        path = hit.where.partition(" › ")[0]
-        if hit.kind == "process":
-            return self._drift(hit) if hit.whose else hit
-        if path in self._paths and hit.kind in ("file", "archive"):
+    def of_process(self, hit: Hit) -> Hit:
+        return self._drift(hit) if hit.whose else hit
+
+    def judged(self, path: str, hit: Hit) -> Hit:
+        """A hit in the file at this real path."""
+        if path in self._paths:
             return self._drift(replace(hit, whose=self._name(*self._paths[path])))
         if path.startswith(f"{self._state}/"):
             note = _ASIDE if path.startswith(f"{self._state}/aside/") else hit.note
             return replace(hit, whose=OWN, note=note)
-        if hit.kind in ("file", "archive") and (what := haunts.kind(path)):
+        if what := haunts.kind(path):
             return replace(hit, note="; ".join(filter(None, (what, hit.note))))
         return hit
 
