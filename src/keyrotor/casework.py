@@ -5,7 +5,6 @@ Each may be done again after a kill anywhere. Raises KeyrotorError where a step 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -20,8 +19,7 @@ from keyrotor.core import plan, urgent
 from keyrotor.core.incident import Deed, Incident, Step
 from keyrotor.core.model import Outcome, Playbook, Value
 from keyrotor.core.report import Report, of_run
-from keyrotor.core.response import Exposure, Frozen, Proof, Reached, Rotated, Sought
-from keyrotor.core.swept import Swept
+from keyrotor.core.response import Exposure, Frozen, Proof, Reached, Rotated, sought
 from keyrotor.errors import BusyError, InterruptedRun, PlaceError, RefusedError
 from keyrotor.journal import Account
 from keyrotor.ports.responding import Responder
@@ -29,7 +27,6 @@ from keyrotor.ports.responding import Responder
 _Fact = TypeVar("_Fact")
 EVERY = timedelta(seconds=10)  # between two words on how far a sweep is
 PATIENCE = timedelta(minutes=10)  # with a run that holds the lock; one takes some seconds, and ends by itself
-MOST = 500  # hits of a sweep that are recorded; the number of all is
 BEFORE = timedelta(days=1)  # of the logs that are kept, where nobody knows since when the key is exposed
 
 
@@ -204,7 +201,7 @@ class Casework:
         places = f"{leaks} place{'s' if leaks != 1 else ''}"
         said = f"the old key was found in {places}"
         tasks = (f"take the dead key out of {places} where it was found: keyrotor incident report",)
-        return Result(said, msgspec.to_builtins(_sought(swept)), tasks if leaks else ())
+        return Result(said, msgspec.to_builtins(sought(swept)), tasks if leaks else ())
 
     def _telling(self) -> Callable[[str, int, int], None]:
         """Says now and then how far a sweep is."""
@@ -286,16 +283,3 @@ def _told(proof: Proof) -> str:
     asked = sum(each.asked for each in proof.listeners)
     where = ", ".join(each.address for each in proof.listeners)
     return proof.said or f"refused {asked} times at {where}"
-
-
-def _sought(swept: Swept) -> Sought:
-    skipped = tuple(f"{what}: {count}" for what, count in swept.skipped.items())
-    left_out = (*swept.doubts, *skipped, *swept.unreadable)
-    seen: Counter[str] = Counter()
-    turns = []
-    for hit in sorted(swept.hits, key=lambda hit: bool(hit.whose)):  # leaks first, and some of each kind
-        turns.append((bool(hit.whose), seen[hit.kind], hit))
-        seen[hit.kind] += 1
-    kept = tuple(hit for _, _, hit in sorted(turns, key=lambda turn: turn[:2])[:MOST])
-    more, own = len(swept.hits) - len(kept) + swept.more, len(swept.hits) - len(swept.leaks)
-    return Sought(kept, own, swept.files, swept.size, swept.seconds, left_out, more)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from keyrotor.core.swept import Hit
+from keyrotor.core.swept import Hit, Swept
+
+MOST = 500  # hits that are recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,20 @@ class Sought:
     seconds: float
     left_out: tuple[str, ...] = ()  # what was not looked into, and how much
     more: int = 0  # hits that are not among these: a record is no place for a million
+
+
+def sought(swept: Swept) -> Sought:
+    """What a record keeps of a sweep: leaks first, some of each kind, and the number of all."""
+    skipped = tuple(f"{what}: {count}" for what, count in swept.skipped.items())
+    seen: dict[str, int] = {}
+    turns = []
+    for hit in swept.hits:
+        seen[hit.kind] = seen.get(hit.kind, 0) + 1
+        turns.append((bool(hit.whose), seen[hit.kind], hit))
+    kept = tuple(hit for _, _, hit in sorted(turns, key=lambda turn: turn[:2])[:MOST])
+    more, own = len(swept.hits) - len(kept) + swept.more, len(swept.hits) - len(swept.leaks)
+    left_out = (*swept.doubts, *skipped, *swept.unreadable)
+    return Sought(kept, own, swept.files, swept.size, swept.seconds, left_out, more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,8 +110,8 @@ class _Looking:
                 best, hits = one, several
             if not refusals:
                 break
-        for folder, why in refusals.items():
-            self._ledger.cannot_read(str(folder), f"its objects were not read to the last: {why}")
+        for folder, said in refusals.items():
+            self._ledger.cannot_read(str(folder), f"its objects were not read to the last: {said}")
         self._ledger.found(self._told(best, kin, hits))
         for store in sorted(best.stores):
             self._garbage(store)
