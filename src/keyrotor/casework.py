@@ -89,7 +89,7 @@ class Casework:
     def _lift(self, _: Step) -> Result:
         found, reasons = self._file.of_each(lambda responder: responder.lift())
         said, facts = "; ".join(each.said for each in found), _facts("gateways", found)
-        if reasons or not all(self._file.runs(name) for name in self._file.case.playbooks):
+        if reasons or self._file.alive():  # by a close before its time: there is no dead key to prove
             return _of_each(said, facts, reasons)
         now = self._world.now()  # what strangers reach again is asked once more
         proofs = [
