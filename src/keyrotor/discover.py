@@ -6,7 +6,6 @@ the same playbook with these places more.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from keyrotor import drift, playbook, preflight, shelf
 from keyrotor.core import plan
 from keyrotor.core.discovered import Entry, Holder, Hunted, appended, entries, entry_of, todo_of
 from keyrotor.core.model import Playbook, Row, Value
-from keyrotor.errors import Exit, JournalError, PlaceError, PlaybookError, RefusedError, UsageError
+from keyrotor.errors import Exit, JournalError, PlaceError, PlaybookError, RefusedError
 from keyrotor.ports import World
 from keyrotor.secret import Pair, Secret
 
@@ -108,7 +107,7 @@ class Discovered:
 
 def discover(world: Ground, name: str | None, roots: Sequence[str], *, write: bool) -> Discovered:
     """Look for whoever holds the key; `write`: and add them to the playbook. Raises what refuses."""
-    folders = [_root(world, root) for root in roots]
+    folders = [shelf.root(root, world.folder) for root in roots]
     path = shelf.find(name, world.folder, world.env)
     book = playbook.load(path, world.env)
     typed = shlex.quote(name or book.name)
@@ -126,17 +125,6 @@ def discover(world: Ground, name: str | None, roots: Sequence[str], *, write: bo
 
 def roots_as_typed(roots: Sequence[str]) -> str:
     return "".join(f" --root {shlex.quote(root)}" for root in roots)
-
-
-def _root(world: World, root: str) -> Path:
-    path = Path(os.path.abspath(world.folder / os.path.expanduser(root)))
-    try:
-        os.stat(path)
-    except FileNotFoundError:
-        raise UsageError(f"cannot look through {root}: no such file or folder") from None
-    except OSError as error:
-        raise UsageError(f"cannot look through {root}: {(error.strerror or '').lower()}") from None
-    return path
 
 
 def _values(world: World, book: Playbook) -> tuple[Mapping[str, Secret] | None, str]:

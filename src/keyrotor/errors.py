@@ -8,6 +8,7 @@ Rules of the house:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import PurePath
 
@@ -57,6 +58,12 @@ class RefusedError(KeyrotorError):
     """Preflight says no. Nothing was changed."""
 
     exit = Exit.REFUSED
+
+
+def refused(what: str, reasons: Sequence[str], hint: str = "") -> RefusedError:
+    """No, for these reasons: the one there is in its own words, several one below the other."""
+    several = f"{what}, for {len(reasons)} reasons:\n  " + "\n  ".join(reasons)
+    return RefusedError(several if len(reasons) > 1 else reasons[0], hint=hint)
 
 
 class NotRunnableError(KeyrotorError):

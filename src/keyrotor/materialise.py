@@ -18,7 +18,7 @@ from pathlib import Path
 from keyrotor import drift, playbook, shelf
 from keyrotor.core.materialised import Compared, Sheet
 from keyrotor.core.model import Playbook
-from keyrotor.errors import BusyError, Exit, JournalError, PlaceError, RefusedError, UsageError
+from keyrotor.errors import BusyError, Exit, JournalError, PlaceError, RefusedError, UsageError, refused
 from keyrotor.ports import World
 from keyrotor.preflight import told_as_refusal
 from keyrotor.secret import Secret
@@ -192,8 +192,7 @@ def _want_writable(book: Playbook, found: Sequence[Compared]) -> None:
     unwritable = sorted({name for each in found for name in each.unwritable})
     out = f"leave {', '.join(unwritable)} out; keyrotor exec hands over any value"
     hint = f"keys = […] in the env-file of {book.path}  ({out})" if unwritable else ""
-    several = f"cannot materialise {book.name}, for {len(reasons)} reasons:\n  " + "\n  ".join(reasons)
-    raise RefusedError(several if len(reasons) > 1 else reasons[0], hint=hint)
+    raise refused(f"cannot materialise {book.name}", reasons, hint)
 
 
 def _written(

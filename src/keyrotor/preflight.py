@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from keyrotor.core import plan
 from keyrotor.core.model import Act, Holds, Playbook, Row, Value
-from keyrotor.errors import PlaceError, RefusedError
+from keyrotor.errors import PlaceError, RefusedError, refused
 from keyrotor.ports import Client, Place, World
 from keyrotor.secret import Pair, Secret
 
@@ -66,8 +66,7 @@ class Found:
         refusals = [*self.record, *(reason for each in self.looked for reason in each.reasons)]
         if not refusals:
             return None
-        several = f"cannot rotate {self.book.source.key}, for {len(refusals)} reasons:\n  " + "\n  ".join(refusals)
-        return RefusedError(several if len(refusals) > 1 else refusals[0], hint=mend(refusals, self.book))
+        return refused(f"cannot rotate {self.book.source.key}", refusals, mend(refusals, self.book))
 
 
 def check(

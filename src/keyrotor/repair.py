@@ -19,7 +19,7 @@ from keyrotor.core.machine import Run
 from keyrotor.core.model import Act, Holds, Outcome, Playbook, Purpose, Row, Source, Value
 from keyrotor.core.report import Report
 from keyrotor.drift import Drift, Spot
-from keyrotor.errors import Exit, RefusedError
+from keyrotor.errors import Exit, RefusedError, refused
 from keyrotor.journal import Journal
 from keyrotor.ports import Client, Place, World
 from keyrotor.preflight import told_as_refusal
@@ -127,8 +127,7 @@ def _look(world: World, book: Playbook, wish: Wish) -> Found:
     found = Found(book, seen, ciphertext, broken, exposed)
     reasons = seen.reasons + (_left_exposed(found, rows) if seen.is_none else world.record_refusals())
     if reasons:
-        several = f"cannot repair {source.key}, for {len(reasons)} reasons:\n  " + "\n  ".join(reasons)
-        raise RefusedError(several if len(reasons) > 1 else reasons[0], hint=f"keyrotor audit {book.name}")
+        raise refused(f"cannot repair {source.key}", reasons, f"keyrotor audit {book.name}")
     return found
 
 

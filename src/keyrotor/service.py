@@ -17,7 +17,7 @@ from keyrotor import playbook, shelf
 from keyrotor.core import plan
 from keyrotor.core.checkup import Line
 from keyrotor.core.model import Act, Holds, Playbook, Row, Value
-from keyrotor.core.serving import Intent, Wish
+from keyrotor.core.serving import SAID, Intent, Wish
 from keyrotor.errors import Exit, InterruptedRun, KeyrotorError, PlaceError, RefusedError, StuckError, UsageError
 from keyrotor.ports import Place, Service, World
 from keyrotor.preflight import told_as_refusal
@@ -66,7 +66,7 @@ class Told:
     def lines(self) -> list[str]:
         """What a person reads at the end."""
         took = f"; the gateway accepts the present key after {self.seconds:.1f} s" if self.seconds is not None else ""
-        return [f"{self.intent.unit}: {_SAID[self.outcome]}{took}", *(f"note: {note}" for note in self.intent.notes)]
+        return [f"{self.intent.unit}: {SAID[self.outcome]}{took}", *(f"note: {note}" for note in self.intent.notes)]
 
     def as_json(self) -> Mapping[str, Any]:
         """The one object that --json prints (docs/reference/json.md)."""
@@ -82,15 +82,6 @@ class Told:
             "files": [{"path": path, "state": str(state)} for path, state in self.intent.files.items()],
             "notes": list(self.intent.notes),
         }
-
-
-_SAID = {
-    "installed": "installed",
-    "removed": "removed",
-    "nothing-to-do": "nothing to do",
-    "not-agreed": "not agreed to; nothing was changed",
-    "dry-run": "nothing was changed",
-}
 
 
 def to_install(world: World, name: str | None, wish: Wish) -> tuple[Intent, Told]:
@@ -226,11 +217,7 @@ def _refusing(look: Callable[[], Intent]) -> Intent:
         intent = look()
     except PlaceError as error:
         raise RefusedError(str(error), hint=error.hint) from None
-    if intent.reasons:
-        several = f"cannot go on with {intent.unit}, for {len(intent.reasons)} reasons:\n  " + "\n  ".join(
-            intent.reasons
-        )
-        raise RefusedError(several if len(intent.reasons) > 1 else intent.reasons[0], hint=intent.hint)
+    intent.want_possible()
     return intent
 
 

@@ -105,6 +105,18 @@ def _own_name(path: Path) -> object:
         return None
 
 
+def root(text: str, folder: Path) -> Path:
+    """The folder, or the file, that somebody has typed to be looked through. Raises UsageError for none."""
+    path = Path(os.path.abspath(folder / os.path.expanduser(text)))
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        raise UsageError(f"cannot look through {text}: no such file or folder") from None
+    except OSError as error:
+        raise UsageError(f"cannot look through {text}: {(error.strerror or '').lower()}") from None
+    return path
+
+
 def state_folder(env: Mapping[str, str]) -> Path:
     """Where the record lives. Raises UsageError where nothing tells."""
     if stated := env.get("KEYROTOR_STATE_DIR"):

@@ -7,7 +7,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -164,7 +163,7 @@ def sweep(
 def look_for(world: Ground, name: str | None, wish: Wish, told: Callable[[Sequence[Path]], Told]) -> Sweep:
     """Look for a value of the playbook. What was found before somebody asks us to stop is told. Raises what refuses;
     `told` is given the roots, and makes what hears how it goes on."""
-    typed = tuple(_root(world, root) for root in wish.roots)
+    typed = tuple(shelf.root(root, world.folder) for root in wish.roots)
     book = _book(world, name, is_needed=wish.given is None)
     values = _values(world, book, wish)
     books = [book] if book else []
@@ -240,17 +239,6 @@ def _usual(world: Ground, books: Sequence[Playbook]) -> tuple[Path, ...]:
     response = incident_playbook.load(path, world.env)
     more = world.usual_roots(books) if response.elsewhere else ()
     return tuple(dict.fromkeys((*map(Path, response.roots), *more)))
-
-
-def _root(world: World, root: str) -> Path:
-    path = Path(os.path.abspath(world.folder / os.path.expanduser(root)))
-    try:
-        os.stat(path)
-    except FileNotFoundError:
-        raise UsageError(f"cannot look through {root}: no such file or folder") from None
-    except OSError as error:
-        raise UsageError(f"cannot look through {root}: {(error.strerror or '').lower()}") from None
-    return path
 
 
 def _grouped(leaks: Sequence[Hit]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from keyrotor.core import plan, timing
 from keyrotor.core.checkup import Line
 from keyrotor.core.due import Asked, Due
 from keyrotor.core.model import Act, Playbook, Row
-from keyrotor.core.serving import Intent
+from keyrotor.core.serving import SAID, Intent
 from keyrotor.core.timing import Wish
 from keyrotor.errors import Exit, JournalError, KeyrotorError, PlaceError, PlaybookError, RefusedError, UsageError
 from keyrotor.ports import World
@@ -80,7 +80,7 @@ class Told:
         """What a person reads at the end."""
         wakes = f"; it wakes next at {self.next_wake.astimezone():%Y-%m-%d %H:%M}" if self.next_wake else ""
         notes = (f"note: {note}" for note in self.intent.notes)
-        return [f"{self.intent.unit}: {_SAID[self.outcome]}{wakes}", *notes, *(f"hint: {hint}" for hint in self.hints)]
+        return [f"{self.intent.unit}: {SAID[self.outcome]}{wakes}", *notes, *(f"hint: {hint}" for hint in self.hints)]
 
     def as_json(self) -> Mapping[str, Any]:
         """The one object that --json prints (docs/reference/json.md)."""
@@ -100,15 +100,6 @@ class Told:
         }
 
 
-_SAID = {
-    "installed": "installed",
-    "removed": "removed",
-    "nothing-to-do": "nothing to do",
-    "not-agreed": "not agreed to; nothing was changed",
-    "dry-run": "nothing was changed",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class _Subject:
     """A playbook, what it will be, and its timer."""
@@ -120,10 +111,7 @@ class _Subject:
 
     def intends(self, intent: Intent) -> Intent:
         """The same, with what becomes of the playbook. Raises RefusedError where it must not be."""
-        if intent.reasons:
-            several = f"cannot go on with {intent.unit}, for {len(intent.reasons)} reasons:\n  "
-            why = several + "\n  ".join(intent.reasons) if len(intent.reasons) > 1 else intent.reasons[0]
-            raise RefusedError(why, hint=intent.hint)
+        intent.want_possible()
         if self.book == self.now:
             return intent
         change = f'{self.now.path}: every = "{self.now.every}" becomes every = "{self.book.every}"'

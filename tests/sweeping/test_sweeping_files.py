@@ -289,21 +289,21 @@ def test_a_broken_archive_is_told_and_its_bytes_are_searched(tmp_path: Path) -> 
 
 def test_the_objects_of_a_repository_are_left_to_git(tmp_path: Path) -> None:
     """All else of it is looked through; the repository is remembered, also one within, and one without a work tree."""
-    for name, options in (("work", []), ("work/inner", []), ("bare", ["--bare"])):
+    for name, options in (("tree", []), ("tree/inner", []), ("bare", ["--bare"])):
         subprocess.run(["git", "init", "--quiet", *options, tmp_path / name], check=True)
-    store = tmp_path / "work/.git/objects"
+    store = tmp_path / "tree/.git/objects"
     for name in (f"aa/{'0' * 38}", f"aa/{'0' * 62}", f"pack/pack-{'0' * 40}.pack", f"pack/pack-{'0' * 40}.idx"):
         (store / name).parent.mkdir(exist_ok=True)
         (store / name).write_bytes(KEY)
-    (tmp_path / "work/.git/COMMIT_EDITMSG").write_bytes(KEY)
-    (tmp_path / "work/objects").mkdir()
-    (tmp_path / "work/objects/file").write_bytes(KEY)
+    (tmp_path / "tree/.git/COMMIT_EDITMSG").write_bytes(KEY)
+    (tmp_path / "tree/objects").mkdir()
+    (tmp_path / "tree/objects/file").write_bytes(KEY)
     files = Files(FINDER)
     assert {hit.where for hit in files.below([tmp_path])} == {
-        f"{tmp_path}/work/.git/COMMIT_EDITMSG",
-        f"{tmp_path}/work/objects/file",
+        f"{tmp_path}/tree/.git/COMMIT_EDITMSG",
+        f"{tmp_path}/tree/objects/file",
     }
-    assert set(files.repositories) == {f"{tmp_path}/{name}" for name in ("work/.git", "work/inner/.git", "bare")}
+    assert set(files.repositories) == {f"{tmp_path}/{name}" for name in ("tree/.git", "tree/inner/.git", "bare")}
 
 
 @pytest.mark.parametrize(

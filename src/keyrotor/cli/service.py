@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from keyrotor.cli.shell import (
+    dry_option,
+    end_install,
     is_interactive,
     json_option,
     playbook_argument,
@@ -17,12 +18,7 @@ from keyrotor.cli.shell import (
     yes_option,
 )
 
-if TYPE_CHECKING:
-    from keyrotor.core.serving import Intent
-    from keyrotor.service import Told
-
 system_option = click.option("--system", is_flag=True, help="The unit is one of the system's, as the playbook says.")
-dry_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 
 
 @click.group()
@@ -65,8 +61,8 @@ def install(
     wish = Wish(is_system=system, replace=replace, socket=socket, litellm=litellm)
     world = real_world(as_json, yes or dry_run)
     if dry_run:
-        _end(*serving.to_install(world, playbook, wish), as_json=as_json)
-    _end(None, serving.install(world, playbook, wish), as_json=as_json)
+        end_install(*serving.to_install(world, playbook, wish), as_json=as_json)
+    end_install(None, serving.install(world, playbook, wish), as_json=as_json)
 
 
 @service.command()
@@ -84,8 +80,8 @@ def remove(playbook: str | None, system: bool, dry_run: bool, yes: bool, as_json
 
     wish, world = Wish(is_system=system), real_world(as_json, yes or dry_run)
     if dry_run:
-        _end(*serving.to_remove(world, playbook, wish), as_json=as_json)
-    _end(None, serving.remove(world, playbook, wish), as_json=as_json)
+        end_install(*serving.to_remove(world, playbook, wish), as_json=as_json)
+    end_install(None, serving.remove(world, playbook, wish), as_json=as_json)
 
 
 @service.command("status")
@@ -104,9 +100,3 @@ def show(playbook: str | None, system: bool, as_json: bool) -> None:
     of = {"playbook": book.name, "unit": unit.label, "scope": unit.options["scope"]}
     tell(checkup.as_json(lines, **of) if as_json else checklist.lines_of(lines, "all is well"))
     sys.exit(checkup.exit_of(lines))
-
-
-def _end(intent: Intent | None, told: Told, *, as_json: bool) -> None:
-    before = intent.lines if intent and not intent.is_none else ()
-    tell(told.as_json() if as_json else (*before, *told.lines()))
-    sys.exit(told.exit)

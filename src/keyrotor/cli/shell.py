@@ -15,6 +15,7 @@ from keyrotor.errors import InterruptedRun, KeyrotorError, RefusedError, UsageEr
 
 if TYPE_CHECKING:
     from keyrotor.core.report import Report
+    from keyrotor.core.serving import Installed, Intent
     from keyrotor.world import RealWorld
 
 
@@ -54,6 +55,7 @@ def _as_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
 json_option = click.option(
     "--json", "as_json", is_flag=True, callback=_as_json, help="Print one JSON object on stdout."
 )
+dry_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
 playbook_argument = click.argument("playbook", required=False)
 
@@ -155,6 +157,13 @@ def tell(said: Mapping[str, Any] | Iterable[str]) -> None:
         for line in said:
             out.say(line)
     console.hang_up()
+
+
+def end_install(intent: Intent | None, told: Installed, *, as_json: bool) -> NoReturn:
+    """How an install or a removal ended; `intent` is what a dry run would do."""
+    before = intent.lines if intent and not intent.is_none else ()
+    tell(told.as_json() if as_json else (*before, *told.lines()))
+    sys.exit(told.exit)
 
 
 def print_json(found: object) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from keyrotor.cli.shell import (
+    dry_option,
+    end_install,
     is_interactive,
     json_option,
     playbook_argument,
@@ -17,14 +18,9 @@ from keyrotor.cli.shell import (
     yes_option,
 )
 
-if TYPE_CHECKING:
-    from keyrotor.core.serving import Intent
-    from keyrotor.timer import Told
-
 system_option = click.option(
     "--system", is_flag=True, help="The timer is one of the system's, as the gateway's unit is."
 )
-dry_option = click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 
 
 @click.group()
@@ -54,8 +50,8 @@ def install(playbook: str | None, every: str, at: str, system: bool, dry_run: bo
 
     wish, world = Wish(is_system=system, every=every, at=at), real_world(as_json, yes or dry_run)
     if dry_run:
-        _end(*timing.to_install(world, playbook, wish), as_json=as_json)
-    _end(None, timing.install(world, playbook, wish), as_json=as_json)
+        end_install(*timing.to_install(world, playbook, wish), as_json=as_json)
+    end_install(None, timing.install(world, playbook, wish), as_json=as_json)
 
 
 @timer.command()
@@ -73,8 +69,8 @@ def remove(playbook: str | None, system: bool, dry_run: bool, yes: bool, as_json
 
     wish, world = Wish(is_system=system), real_world(as_json, yes or dry_run)
     if dry_run:
-        _end(*timing.to_remove(world, playbook, wish), as_json=as_json)
-    _end(None, timing.remove(world, playbook, wish), as_json=as_json)
+        end_install(*timing.to_remove(world, playbook, wish), as_json=as_json)
+    end_install(None, timing.remove(world, playbook, wish), as_json=as_json)
 
 
 @timer.command("status")
@@ -94,9 +90,3 @@ def show(playbook: str | None, system: bool, as_json: bool) -> None:
     of |= {"every": book.every, "window": book.window}
     tell(checkup.as_json(lines, **of) if as_json else checklist.lines_of(lines, "all is well"))
     sys.exit(checkup.exit_of(lines))
-
-
-def _end(intent: Intent | None, told: Told, *, as_json: bool) -> None:
-    before = intent.lines if intent and not intent.is_none else ()
-    tell(told.as_json() if as_json else (*before, *told.lines()))
-    sys.exit(told.exit)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Protocol
+
+from keyrotor.errors import Exit, refused
 
 
 class FileState(StrEnum):
@@ -48,6 +51,30 @@ class Intent:
     is_none: bool = False  # there is nothing to do
     was_active: bool = False  # whether the unit that stands there now is up, or the one that would be brought back was
     keeps_former: bool = False  # whether an install before has put aside what stood there
+
+    def want_possible(self) -> None:
+        """Raises RefusedError where it must not be."""
+        if self.reasons:
+            raise refused(f"cannot go on with {self.unit}", self.reasons, self.hint)
+
+
+class Installed(Protocol):
+    """How an install or a removal ended."""
+
+    @property
+    def exit(self) -> Exit: ...
+    def lines(self) -> Iterable[str]: ...
+    def as_json(self) -> Mapping[str, Any]: ...
+
+
+# The outcomes of an install or a removal, for people.
+SAID = {
+    "installed": "installed",
+    "removed": "removed",
+    "nothing-to-do": "nothing to do",
+    "not-agreed": "not agreed to; nothing was changed",
+    "dry-run": "nothing was changed",
+}
 
 
 @dataclass(frozen=True, slots=True)
