@@ -161,6 +161,7 @@ class Chain:
         removes head and key begins anew with another one, and that stays on record. Raises JournalError, PlaceError.
         """
         with self._writing("sign"):
+            signing.tidy(self.state)
             head, last = self._signed(), self._last()
             if last is None or (head and head.entries == last.seq):
                 return None

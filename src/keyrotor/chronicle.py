@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from keyrotor.core import decide
@@ -18,6 +19,8 @@ from keyrotor.core.model import Outcome, Task, Value
 from keyrotor.core.report import outage, still_open
 from keyrotor.errors import JournalError, UsageError
 from keyrotor.journal import Account, Entry
+
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +37,28 @@ class Told:
         return {"schema": 1, **self.data}
 
 
-def status(accounts: Sequence[Account], now: datetime) -> Told:
-    """Owed runs first, then every key's last rotation, and what is left to a person."""
+def status(accounts: Sequence[Account], now: datetime, at_work: Mapping[str, str] = NOBODY) -> Told:
+    """Owed runs first, then every key's last rotation, and what is left to a person. `at_work`: the runs that are under
+    way just now, and whose process it is."""
     owed = [account for account in accounts if account.run.is_owed]
     last: dict[tuple[str, str], Account] = {}
     for account in accounts:
         if account.run.has_rotated or account.run.outcome is Outcome.ABANDONED:
             source = account.run.plan.source
             last[source.file, source.key] = account
-    text = [line for account in owed for line in _owed_lines(account)]
+    text = [line for account in owed for line in _owed_lines(account, at_work.get(account.id, ""))]
     text += [_age_line(account, now) for account in last.values()]
     todo = still_open([account.run for account in accounts])
     text += [f"to do: {task.text}  (then: keyrotor done {task.id})" for task in todo]
     data = {
         "owed": [
-            {"run": a.id, "state": _state(a), "goal": str(a.run.goal), "playbook": a.run.plan.playbook} for a in owed
+            {
+                "run": account.id,
+                "state": "under-way" if account.id in at_work else _state(account),
+                "goal": str(account.run.goal),
+                "playbook": account.run.plan.playbook,
+            }
+            for account in owed
         ],
         "keys": [_age(account, now) for account in last.values()],
         "todo": [_task(task) for task in todo],
@@ -69,13 +79,16 @@ def _state(account: Account) -> str:
     return "stuck" if decide.is_stuck(account.run) else "interrupted"
 
 
-def _owed_lines(account: Account) -> list[str]:
+def _owed_lines(account: Account, who: str) -> list[str]:
     plan = account.run.plan
+    where = f"run {account.id} of {plan.playbook}, on the way to the {account.run.goal} key"
+    if who:
+        return [f"UNDER WAY: {where}: {who} is at work", f"  how far it is: keyrotor log {account.id}"]
     back = f"to go back: keyrotor rollback {account.id}"
     if not account.run.has_way_back:
         back = f"mended by hand: keyrotor abandon {account.id} --reason …"
     return [
-        f"{_state(account).upper()}: run {account.id} of {plan.playbook}, on the way to the {account.run.goal} key",
+        f"{_state(account).upper()}: {where}",
         f"  to go on: keyrotor resume {account.id}    {back}",
     ]
 

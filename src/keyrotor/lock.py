@@ -9,6 +9,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from keyrotor.boundary import proc
@@ -36,6 +37,11 @@ def holder(folder: Path) -> str:
     """Who holds the lock of this folder, for people; "" for nobody."""
     found = proc.lock_holder(folder) if folder.is_dir() else None
     return f"process {found.pid}" if found else ""
+
+
+def at_work(folder: Path, last: datetime) -> str:
+    """The keyrotor that holds the lock of this folder, and did at that moment, for people; "" for nobody."""
+    return proc.at_work(folder, last)
 
 
 def _take(descriptor: int, secret_file: Path) -> None:

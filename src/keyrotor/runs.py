@@ -22,7 +22,7 @@ from keyrotor.errors import Exit, PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
-from keyrotor.session import KEPT, drive, locked, owing, report_of, what_to_commit
+from keyrotor.session import KEPT, drive, locked, owing, report_of, signed_late, what_to_commit
 
 
 def resume(world: World, run_id: str | None, within: Mapping[str, float], doors: Mapping[str, str] = NONE) -> Report:
@@ -151,7 +151,7 @@ def _go_on(
 ) -> Report:
     account = _meant(world, run_id)
     if account is None or (account.run.phase, type(begin(account.run))) not in machine.TRANSITIONS:
-        return Report(Outcome.NOTHING_CHANGED, Exit.DONE, reason="nothing is owed")
+        return Report(Outcome.NOTHING_CHANGED, Exit.DONE, reason="nothing is owed", notes=signed_late(world))
     file = Path(account.run.plan.source.file)
     owed = owing(account.run) if account.run.is_owed else nullcontext()
     with owed, locked(world, file), Journal.open(world.state) as journal:

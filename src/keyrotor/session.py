@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,17 @@ from keyrotor.core.machine import Event, Phase, Run
 from keyrotor.core.model import Plan, Playbook, Row, Value
 from keyrotor.core.report import Report
 from keyrotor.engine import Ending, Engine
-from keyrotor.errors import BusyError, InterruptedRun, KeyrotorError, OwedError, PlaceError, UsageError, internal
-from keyrotor.journal import Journal
+from keyrotor.errors import (
+    BusyError,
+    InterruptedRun,
+    JournalError,
+    KeyrotorError,
+    OwedError,
+    PlaceError,
+    UsageError,
+    internal,
+)
+from keyrotor.journal import Account, Journal
 from keyrotor.ports import Place, Repository, World
 from keyrotor.secret import Pair
 
@@ -29,6 +38,19 @@ def report_of(journal: Journal, ending: Ending, notes: Sequence[str]) -> Report:
     return report.of_run(ending.run, timed, ending.outcome, ending.reason, (*notes, *journal.sign()))
 
 
+def signed_late(world: World) -> tuple[str, ...]:
+    """Whoever was killed after the end of a run has not signed the record: done now. What is to be said of that."""
+    try:
+        with Journal.peek(world.state) as journal:
+            is_empty = not journal.last()
+        if is_empty:
+            return ()
+        with Journal.open(world.state) as journal:
+            return journal.sign()
+    except (JournalError, PlaceError) as error:
+        return (f"the head of the record is not signed: {error}  (keyrotor log --verify)",)
+
+
 @contextmanager
 def locked(world: World, file: Path) -> Iterator[None]:
     """One run at a time for this secret file; children inherit the lock. Raises BusyError, RefusedError."""
@@ -38,6 +60,15 @@ def locked(world: World, file: Path) -> Iterator[None]:
             yield
         finally:
             world.inherit(None)  # an incident goes on after it
+
+
+def at_work(accounts: Iterable[Account]) -> dict[str, str]:
+    """Which of these runs are under way just now: the id -> whose process it is. Of one folder's, the newest."""
+    newest = {
+        Path(one.run.plan.source.file).parent: one for one in sorted(accounts, key=lambda one: one.entries[-1].seq)
+    }
+    found = {one.id: lock.at_work(folder, one.entries[-1].at) for folder, one in newest.items()}
+    return {run: who for run, who in found.items() if who}
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -257,15 +258,23 @@ def test_a_first_run_killed_before_it_is_opened_is_in_nobodys_way(
 def test_what_is_owed_blocks_a_rotation_and_nothing_else(
     make_lab: MakeLab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
 ) -> None:
-    """While a run is owed, `rotate` answers 22 with both commands; reading commands answer as always."""
+    """While a run is owed, `rotate` answers 22 with both commands; reading commands answer as always. Before it was
+    killed it was under way."""
     lab = make_lab()
-    add_command(lab, "sleep 1", before="systemd-unit")
+    add_command(lab, "sleep 3", before="systemd-unit")
     process = start_keyrotor(lab, "rotate", "--yes")
     wait_for(lab, "moving meanwhile:new", process)
+    run = events(lab)[-1][0]
+    going = keyrotor(lab, "status").stdout.splitlines()[:2]
+    where = f"run {run} of litellm-master-key, on the way to the new key"
+    assert going == [
+        f"UNDER WAY: {where}: process {process.pid} is at work",
+        f"  how far it is: keyrotor log {run}",
+    ]
+    assert json.loads(keyrotor(lab, "status", "--json").stdout)["owed"][0]["state"] == "under-way"
     process.kill()
     process.wait()
     _wait_for_orphans(lab)
-    run = events(lab)[-1][0]
     refused = keyrotor(lab, "rotate", "--yes")
     assert refused.returncode == 22
     assert f"keyrotor resume {run}" in refused.stderr

@@ -281,6 +281,33 @@ def test_resume_with_nothing_owed_is_well(lab: Lab, keyrotor: Keyrotor) -> None:
     assert differing(before, tree(lab)) == []
 
 
+def test_a_record_that_a_killed_run_left_unsigned_is_signed_by_resume(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Killed after its end, in the signing: nothing is owed, and `resume` signs and clears away what lies there."""
+    head, sibling = lab.state / "head.json", lab.state / ".head.json.keyrotor"
+    rotate(keyrotor, lab)
+    former = head.read_bytes()
+    rotate(keyrotor, lab)
+    sibling.write_bytes(head.read_bytes())
+    head.write_bytes(former)
+    assert "are not signed yet" in keyrotor(lab, "log", "--verify").stdout
+    said = keyrotor(lab, "resume")
+    assert (said.returncode, said.stdout, said.stderr) == (0, "nothing is owed\n", "")
+    verified = keyrotor(lab, "log", "--verify")
+    assert (verified.returncode, "not signed" in verified.stdout) == (0, False)
+    assert not sibling.exists()
+
+    sibling.hardlink_to(head)  # the very first head is made by a link
+    assert keyrotor(lab, "rollback").stdout == "nothing is owed\n"
+    assert not sibling.exists()
+
+    (lab.state / "record.key").unlink()
+    head.write_bytes(former)
+    said = keyrotor(lab, "resume")
+    assert said.returncode == 0
+    assert "nothing is owed" in said.stdout
+    assert "the head of the record is not signed" in said.stdout + said.stderr
+
+
 def test_links_stay_links(lab: Lab, keyrotor: Keyrotor) -> None:
     """A symbolic link to the client file, a hard link to the env file: both stay, and lead to the new value."""
     old = lab.current_key()

@@ -175,6 +175,13 @@ def lock_holder(folder: Path) -> Holder | None:
     return None
 
 
+def at_work(folder: Path, last: datetime | None) -> str:
+    """The keyrotor that took the folder's lock itself, and was there at that moment, for people; "" for nobody."""
+    found = lock_holder(folder) if folder.is_dir() else None
+    was_there = found is None or found.since is None or last is None or found.since <= last
+    return f"process {found.pid}" if found and found.is_taker and was_there and is_keyrotor(found.pid) else ""
+
+
 def _identities(folder: Path) -> frozenset[str]:
     """What /proc/locks may call the folder: device and inode. On btrfs the device is the mount's, not stat's."""
     opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)

@@ -65,8 +65,12 @@ def sign(state: Path, head: Head, private: bytes) -> None:
     if files.exists(path):
         files.update(path, lambda _: data)
     else:
-        files.clear_leftover(path)
         files.create(path, data)
+
+
+def tidy(state: Path) -> None:
+    """Clear away what a killed command left beside the head. Raises PlaceError."""
+    files.clear_leftover(state / FILE)
 
 
 def public(private: bytes) -> str:

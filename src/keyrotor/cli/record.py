@@ -19,12 +19,13 @@ PREFIX = "inc-"  # of an incident's id; core.incident says so, which costs some 
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Stuck and owed runs first, then the age of every key, and what is left to a person."""
-    from keyrotor import casebook, chronicle, proceedings, runs
+    """Runs that are not finished first, then the age of every key, and what is left to a person."""
+    from keyrotor import casebook, chronicle, proceedings, runs, session
 
     world = real_world(as_json, True)
     first = proceedings.brief(casebook.dockets(world.state))
-    found = chronicle.status(runs.accounts(world), world.now())
+    accounts = runs.accounts(world)
+    found = chronicle.status(accounts, world.now(), session.at_work(accounts))
     tell({**found.as_json(), **first.data} if as_json else (*first.lines(), *found.lines()))
 
 

@@ -103,15 +103,14 @@ def _owed(seen: Seen) -> Iterator[Finding]:
     source, book = seen.book.source, seen.book.name
     for past in seen.recorded.owed(source):
         run = past.run.plan.run
-        holder = proc.lock_holder(Path(source.file).parent)
-        if holder and _is_going(past, holder, seen.recorded.runs):
-            yield found("run-going", source.file, run=run, how=f"process {holder.pid}", playbook=book)
+        if who := _at_work(past, seen.recorded.runs):
+            yield found("run-going", source.file, run=run, how=who, playbook=book)
             continue
         back = f"keyrotor rollback {run}  (ends all old)"
         if not past.run.has_way_back:
             back = f"keyrotor abandon {run} --reason …  (mended by hand)"
         goal, state = past.run.goal if past.run.has_way_back else "present", str(past.outcome)
-        if holder:
+        if holder := proc.lock_holder(Path(source.file).parent):
             state += f", its lock held by {proc.name(holder.pid)} (process {holder.pid})"
             back += f"   once process {holder.pid} has ended"
         yield found("run-owed", source.file, run=run, state=state, goal=goal, back=back)
@@ -120,15 +119,12 @@ def _owed(seen: Seen) -> Iterator[Finding]:
         yield found("old-key-alive", source.file, run=last.run.plan.run, playbook=book)
 
 
-def _is_going(past: Past, holder: proc.Holder, runs: Iterable[Past]) -> bool:
-    """Whether who holds the lock is the process of this run: a keyrotor that took it itself, was there when the run
-    made its last entry, and has not opened another run of a file in the same folder since."""
+def _at_work(past: Past, runs: Iterable[Past]) -> str:
+    """Who is at work on this run, for people: who was there when it made its last entry, and has not opened another run
+    of a file in the same folder since; "" for nobody."""
     folder = Path(past.run.plan.source.file).parent
     beside = (other for other in runs if Path(other.run.plan.source.file).parent == folder)
-    if any(other.last > past.last for other in beside):
-        return False
-    was_there = holder.since is None or past.latest is None or holder.since <= past.latest
-    return holder.is_taker and was_there and proc.is_keyrotor(holder.pid)
+    return "" if any(other.last > past.last for other in beside) else proc.at_work(folder, past.latest)
 
 
 def _age(seen: Seen) -> Iterator[Finding]:
