@@ -129,16 +129,16 @@ STEPS: Rows = (
     (412.1, Began("lift")),
     (418, Did("lift", "litellm.service listens as before", {"gateways": [built(
         Lifted(BOOK, "litellm.service", ("0.0.0.0:4000", "[::]:4000")))]})),
-    (418.1, Began("sweep")),
-    (439.5, Did("sweep", "the old key was found in 6 places", built(SOUGHT),
-        ("take the dead key out of the 6 places where it was found: keyrotor incident report",))),
-    (439.6, Began("exposure")),
-    (440, Did("exposure", f"unknown for {BOOK}: {EXPOSURE.why}", {"gateways": [built(EXPOSURE)]})),
-    (440.1, Began("reach")),
-    (440.3, Did("reach", "2 upstream keys could be used through the gateway",
+    (418.1, Began("exposure")),
+    (418.5, Did("exposure", f"unknown for {BOOK}: {EXPOSURE.why}", {"gateways": [built(EXPOSURE)]})),
+    (418.6, Began("reach")),
+    (418.8, Did("reach", "2 upstream keys could be used through the gateway",
         {"upstream": [built(each) for each in REACHED]},
         ("tell those who use the gateway that its key was exposed and replaced (template: the report)",
          "judge whether to replace the upstream keys that were in its reach: ANTHROPIC_API_KEY, OPENAI_API_KEY"))),
+    (418.9, Began("sweep")),
+    (440.3, Did("sweep", "the old key was found in 6 places", built(SOUGHT),
+        ("take the dead key out of the 6 places where it was found: keyrotor incident report",))),
 )  # fmt: skip
 CLOSED: Rows = (
     (90_000, IncidentClosed("notebooks were not in .gitignore; a hook refuses keys now", "letters are out")),

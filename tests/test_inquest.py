@@ -175,12 +175,12 @@ def test_a_rotation_that_a_person_has_rolled_back_is_told(world: RealWorld, step
 
 def test_an_undone_rotation_is_in_the_time_line(world: RealWorld) -> None:
     """With what was ticked off before, though its step is open again; and what has no end yet has none."""
-    ticked = [*STEPS, (600, Ticked(1)), *UNDONE[len(STEPS) :]]
+    ticked = [*STEPS, (600, Ticked(3)), *UNDONE[len(STEPS) :]]
     again = [(960, Began("contain")), *((at + 900, e) for at, e in STEPS[4:5])]
     found = told(world, [*ticked, *again], BACK)
     [undone] = [moment for moment in found.moments if moment.what.startswith("undone: ")]
     assert (undone.by, undone.is_ill, undone.at) == (f"rotate:{BOOK}", True, record.at(950))
-    assert [m.what for m in found.moments if m.by == "done"] == [f"ticked off: {STEPS[14][1].tasks[0]}"]  # type: ignore[union-attr]
+    assert [m.what for m in found.moments if m.by == "done"] == [f"ticked off: {STEPS[18][1].tasks[0]}"]  # type: ignore[union-attr]
     assert (found.contained_at, found.lifted_at) == (record.at(970), None)
 
 

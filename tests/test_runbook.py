@@ -57,7 +57,7 @@ def test_what_the_runbook_says_of_the_steps_is_so() -> None:
     early = incident.fold([IncidentOpened(record.CASE), Did("freeze", ""), failed, done[f"rotate:{book}"]])
     assert incident.next_step(early) == Step(Deed.CONTAIN)
     late = incident.follow(incident.follow(early, done[f"prove:{book}"]), done["lift"])
-    assert incident.next_step(late) == Step(Deed.SWEEP)
+    assert incident.next_step(late) == Step(Deed.EXPOSURE)
     case = incident.fold([event for _, event in record.STEPS])
     case = incident.follow(case, Undone(f"rotate:{book}", "rolled back"))
     order = []

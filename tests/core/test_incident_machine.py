@@ -29,7 +29,7 @@ from keyrotor.core.incident import (
 )
 from keyrotor.errors import JournalError
 
-ALL = ("freeze", "contain", "rotate:a", "rotate:b", "prove:a", "prove:b", "lift", "sweep", "exposure", "reach")
+ALL = ("freeze", "contain", "rotate:a", "rotate:b", "prove:a", "prove:b", "lift", "exposure", "reach", "sweep")
 CASE = Case("inc-1", "pushed", "2026-11-22T03:00:00+00:00", "", "stop", {"a": "/a.toml", "b": "/b.toml"})
 SHUT = {"gateways": [{"how": "loopback", "listened": ["192.0.2.1:4000"], "listens": ["127.0.0.1:4000"]}]}
 SAME = {"gateways": [{"how": "loopback", "listened": ["127.0.0.1:4000"], "listens": ["127.0.0.1:4000"]}]}
@@ -108,9 +108,9 @@ def test_a_task_keeps_its_number_and_is_ticked_off_by_it() -> None:
     incident = opened(
         *(Did("sweep", "found", {}, ("clean a", "clean b")), Did("reach", "two", {}, ("tell them",)), Ticked(2))
     )
-    assert incident.open_tasks == (("inc-1-1", "clean a"), ("inc-1-3", "tell them"))
+    assert incident.open_tasks == (("inc-1-3", "tell them"), ("inc-1-1", "clean a"))
     again = follow(incident, Did("sweep", "found", {}, ("clean a",)))
-    assert again.open_tasks == (("inc-1-4", "clean a"), ("inc-1-3", "tell them"))
+    assert again.open_tasks == (("inc-1-3", "tell them"), ("inc-1-4", "clean a"))
 
 
 def test_a_containment_that_failed_is_not_tried_once_it_would_never_be_lifted() -> None:

@@ -30,7 +30,7 @@ elsewhere = false
 """
 STEPS = (
     *("freeze", "contain", "rotate:litellm-master-key", "prove:litellm-master-key"),
-    *("lift", "sweep", "exposure", "reach"),
+    *("lift", "exposure", "reach", "sweep"),
 )
 OPEN = ("incident", "open", "--reason", "somebody pushed it", "--yes")
 

@@ -28,9 +28,9 @@ class Deed(StrEnum):
     ROTATE = "rotate"  # a new value everywhere, with no grace
     PROVE = "prove"  # the old value is refused by every listener, also past every cache
     LIFT = "lift"  # ends the containment
-    SWEEP = "sweep"  # looks for the old value wherever it may have leaked
     EXPOSURE = "exposure"  # what was made at the gateway while the key was exposed
     REACH = "reach"  # the upstream keys that could be used through the gateway
+    SWEEP = "sweep"  # looks for the old value wherever it may have leaked; last, for it may take long
 
     @property
     def is_of_each(self) -> bool:
