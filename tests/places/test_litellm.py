@@ -358,6 +358,25 @@ def test_a_proxy_never_sees_the_key(door: Door, pair: Pair, monkeypatch: pytest.
     assert proxy.seen == []
 
 
+@pytest.mark.parametrize("act", [Act.ADMIT, Act.RETIRE])
+def test_who_has_taken_the_port_meanwhile_sees_no_key(
+    scene: GatewayScene, door: Door, monkeypatch: pytest.MonkeyPatch, act: Act
+) -> None:
+    """The unit is up and does not listen; somebody else does, and would take any key: neither is shown to them."""
+    thief = door(lambda _: (200, b"{}"))
+    scene.systemd.hold({KEY: unseal(scene.pair.new)})
+    scene.systemd.change(exec=["sleep", "60"])
+    scene.systemd.restart()
+    unit = scene.systemd.pid
+    monkeypatch.setattr(proc, "groups", lambda pid: frozenset({"/unit" if pid == unit else "/other"}))
+    there = replace(scene.place, url=thief.url, act=act)
+    assert there.holds(scene.pair) is Holds.UNKNOWN
+    if act is Act.ADMIT:
+        with pytest.raises(PlaceError, match=f"is answered by .*, not by {UNIT}"):
+            there.put(Value.NEW, scene.pair)
+    assert set(thief.asked) <= {None}
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(door: Door, pair: Pair, status: int) -> None:
     """A door that sends us elsewhere does not send the key there, and has proven nothing."""

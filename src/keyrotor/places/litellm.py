@@ -61,8 +61,9 @@ class Litellm:
         return self._open(self.ask(bogus_key()), self.ask(None))
 
     def holds(self, pair: Pair) -> Holds:
-        """Which of the two it accepts. A unit that is down is not asked, for who only looks must not start it."""
-        if (unit := self.unit()) and _would_start(unit):
+        """Which of the two it accepts. A unit that is down is not asked, for who only looks must not start it, and a
+        stranger at its port is shown neither."""
+        if ((unit := self.unit()) and _would_start(unit)) or self.stranger():
             return Holds.UNKNOWN
         old, new = (self.ask(unseal(secret)) for secret in (pair.old, pair.new))
         if Verdict.UNKNOWN in (old, new):
@@ -172,6 +173,15 @@ class Litellm:
         except PlaceError:
             return None
 
+    def stranger(self) -> str:
+        """Who has the unit's port in its stead; "" for nobody. An older look at the unit accuses nobody."""
+        if self.behind is None or (seen := self.unit()) is None or not stranger(self.url, seen):
+            return ""
+        try:
+            return stranger(self.url, self.behind.systemd.show(self.behind.name))
+        except PlaceError:
+            return ""
+
     def last_words(self, unit: Unit | None, pair: Pair) -> str:
         return self.behind.systemd.last_words(unit, pair) if self.behind and unit else ""
 
@@ -204,16 +214,30 @@ class _Wait:
         self._door, self._goal, self._pair = door, goal, pair
         self._stale = 0
         self.last: Answer | None = None
-        self.unit: Unit | None = None  # looked at only when the first answer is not the right one
+        self.unit: Unit | None = None  # whose process is to answer; looked at only when it does not at once
+        self._is_ours = door.act is Act.RETIRE  # whether it is known who answers; its other row has asked that
 
     def look(self) -> Verdict:
         """What the door says of the goal now. Raises PlaceError when it can never accept it."""
+        if not self._is_ours and not self._want_ours():
+            return Verdict.UNKNOWN
         self.last = self._door.get(unseal(self._pair[self._goal]))
         found = verdict(self.last)
         if found is not Verdict.ACCEPTED:
             self._want_fresh(found)
             self._want_alive()
         return found
+
+    def _want_ours(self) -> bool:
+        """Whether anybody answers by now, asked without a key: who has taken the port meanwhile is shown none."""
+        self.last = self._door.get(None)
+        if self.last.status is None:
+            self._want_alive()
+            return False
+        if who := self._door.stranger():
+            raise PlaceError(f"cannot prove the {self._goal} key: {who}")
+        self._is_ours = True
+        return True
 
     def _want_fresh(self, found: Verdict) -> None:
         """The unit's former process is gone by now: who accepts the other key, thrice, was started with it."""
