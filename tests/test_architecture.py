@@ -25,7 +25,7 @@ ORDER = (
         *("audit", "doctor", "healthcheck", "repair", "outlook", "bootstrap", "materialise", "handover"),
         *("service", "discover", "incident", "timer", "inquest"),
     ),
-    ("casework",),
+    ("casework", "incident_notice"),
     ("casefile",),
     ("app", "telling", "sweep"),
     ("runs", "preview", "proceedings", "opening"),

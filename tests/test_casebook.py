@@ -77,3 +77,12 @@ def test_an_incident_of_another_version_is_not_guessed_at(state: Path) -> None:
         chain.append("inc-aaaaaa", [("step-skipped", "{}")], NOW)
     with Casebook.peek(state) as book, pytest.raises(JournalError, match="not of this version"):
         book.dockets()
+
+
+def test_nothing_gets_on_record_that_could_not_be_read_again(state: Path) -> None:
+    """The chain only grows: what cannot follow would make the incident unreadable for ever."""
+    with Casebook.open(state) as book:
+        for event in (Began("freeze"), IncidentClosed("again"), IncidentOpened(case("inc-abbbbb"))):
+            with pytest.raises(JournalError):
+                book.append("inc-abbbbb", event, NOW)
+        assert book.docket("inc-abbbbb").incident.cause == "a fork"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keyrotor import incident_playbook
-from keyrotor.errors import KeyrotorError, PlaybookError, UsageError
+from keyrotor.errors import KeyrotorError, PlaybookError, RefusedError, UsageError
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,6 +82,30 @@ def test_a_mistake_is_named_with_what_is_allowed(home: Path, text: str, why: str
     with pytest.raises(KeyrotorError, match="cannot") as error:
         found(home, str(home / "lab" / "playbooks" / "incident-response.toml"))
     assert why in str(error.value)
+
+
+def test_where_no_encrypted_file_is_there_nothing_can_be_answered(home: Path) -> None:
+    """That is the wrong folder, as a clone of keyrotor is. One that cannot be decrypted is there all the same, and of
+    several one is enough."""
+    books = home / "lab" / "playbooks"
+    with pytest.raises(RefusedError) as error:
+        incident_playbook.want_a_secret(found(home))
+    file = found(home).books[0].source.file
+    assert str(error.value) == f"cannot open an incident: {found(home).books[0].path} is of {file}, which is not there"
+    assert error.value.hint.startswith("cd ")
+
+    (books / "incident-response.toml").unlink()
+    (books / "other.toml").write_text(
+        (books / "litellm-master-key.toml")
+        .read_text()
+        .replace('"litellm-master-key"', '"other"')
+        .replace(Path(file).name, "other.enc.env")
+    )
+    with pytest.raises(RefusedError, match=r"for 2 reasons:\n.*litellm-master-key.toml is of .*\n.*other.toml is of "):
+        incident_playbook.want_a_secret(found(home))
+    Path(file).parent.mkdir()
+    Path(file).write_text("no ciphertext at all")
+    incident_playbook.want_a_secret(found(home))
 
 
 def test_two_playbooks_of_one_name_cannot_be_told_apart(home: Path) -> None:

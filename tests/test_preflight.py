@@ -61,12 +61,12 @@ class Looking:
     def places(self, rows: Sequence[Row], *_: Any) -> Mapping[str, Place]:
         return {row.id: self.answers[row.place] for row in rows}
 
-    def check(self, given: Secret | None = None, optional: Sequence[str] = ()) -> preflight.Ready:
+    def check(self, given: Secret | None = None, optional: Sequence[str] = (), incident: str = "") -> preflight.Ready:
         declared = (
             Declared(name, kind, f"the {name}", 1.0, name in optional, {"unit": ""}) for name, kind in KINDS.items()
         )
         book = Playbook("book", "book.toml", SOURCE, "month", 1.0, {}, tuple(declared))
-        return preflight.check(cast("World", self), book, given)
+        return preflight.check(cast("World", self), book, given, incident=incident)
 
 
 def test_a_world_that_is_well_keeps_every_row() -> None:
@@ -122,6 +122,32 @@ def test_a_place_that_does_not_hold_the_old_value_refuses(name: str, holds: Hold
     """Else a rollback would bring it to where it never was."""
     with pytest.raises(RefusedError):
         Looking(**{name: Answer(holds)}).check()
+
+
+def test_in_an_incident_no_hint_puts_the_leaked_key_back() -> None:
+    """A repair puts the present value everywhere, and that is the leaked one; on any other day it is what mends it."""
+    world = Looking(file=Answer(Holds.NEITHER))
+    for incident, hint in (("", "keyrotor repair book"), ("inc-1", "keyrotor incident resume inc-1  (")):
+        with pytest.raises(RefusedError) as refused:
+            world.check(incident=incident)
+        assert refused.value.hint.startswith(hint)
+
+
+class OneWay(Answer):
+    """A client's file in which the old value could not be written again."""
+
+    def check(self, pair: Pair) -> list[str]:
+        return [] if pair.is_leaked else ["it must be quoted to be put back"]
+
+
+def test_what_cannot_be_put_back_is_known_from_the_beginning() -> None:
+    """An incident begins all the same, and its run knows that it cannot be rolled back."""
+    assert Looking().check(incident="inc-1").no_way_back == ""
+    ready = Looking(client=OneWay()).check(incident="inc-1")
+    assert ready.no_way_back == "the old key would have to be quoted in the client"
+    assert (ready.todo, "client" in [row.id for row in ready.rows]) == ({}, True)
+    with pytest.raises(RefusedError, match="must be quoted"):
+        Looking(client=OneWay()).check()
 
 
 def test_a_unit_that_cannot_be_observed_is_kept() -> None:

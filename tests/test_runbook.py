@@ -64,7 +64,7 @@ def test_what_the_runbook_says_of_the_steps_is_so() -> None:
     while step := incident.next_step(case):
         order.append(step.id)
         case = incident.follow(case, Did(step.id, ""))
-    assert order == ["contain", f"rotate:{book}", f"prove:{book}", "lift", "sweep"]
+    assert order == ["contain", f"rotate:{book}", f"prove:{book}", "lift", "exposure", "sweep"]
 
 
 @pytest.mark.parametrize("words", ["was rolled back: the leaked key is in force again", "is in force"])

@@ -21,7 +21,7 @@ from keyrotor.errors import Exit, RefusedError
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
-from keyrotor.session import begin, drive, locked, report_of, want_nothing_owed, what_to_commit
+from keyrotor.session import begin, discard_unopened, drive, locked, report_of, want_nothing_owed, what_to_commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
         want_unchanged(None)  # the question may have stood for an hour
         with Journal.open(world.state) as journal:
             runs.forget_expired(world, journal, book.source)
-            journal.discard_unopened(world.now())
+            discard_unopened(journal)
             run, places, pair = _open(world, journal, book, ready, wish)
             ending = drive(world, journal, run, places, pair)
             return report_of(journal, ending, what_to_commit(repository, ending, file, wish.commit))
@@ -68,11 +68,12 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
 
 def respond(world: World, book: Playbook, incident: str, reason: str) -> Report:
     """Give every place a new value because the present one has leaked: nobody is asked, no client keeps it from being
-    done, and from the unit's restart on nothing goes back by itself. Raises what refuses before the first effect."""
+    done, and from the unit's restart on nothing goes back by itself, nor before it where the former state could not be
+    put back. Raises what refuses before the first effect."""
     file = Path(book.source.file)
     with locked(world, file):
         want_nothing_owed(world, file)
-        ready = preflight.check(world, book, is_urgent=True)
+        ready = preflight.check(world, book, incident=incident)
         with Journal.open(world.state) as journal:
             run, places, pair = _open(world, journal, book, ready, Wish(reason=reason, incident=incident))
             ending = drive(world, journal, run, places, pair)
@@ -101,7 +102,7 @@ def _open(
     more: dict[str, Any] = {"skipped": ready.skipped, "todo": ready.todo, "reason": wish.reason, "public": public}
     if wish.incident:
         barrier = next((row.id for row in ready.rows if row.act in (Act.RESTART, Act.COMMAND)), "")
-        more |= {"incident": wish.incident, "no_return": barrier}
+        more |= {"incident": wish.incident, "no_return": barrier, "no_way_back": ready.no_way_back}
 
     def prepare(folder: Path) -> Mapping[Value, bytes]:
         return world.prepare(book.source, ready.ciphertext, pair, folder)

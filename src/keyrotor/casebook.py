@@ -59,7 +59,8 @@ class Casebook:
             yield cls(chain)
 
     def append(self, case: str, event: Event, at: datetime) -> None:
-        """Record one event, durably."""
+        """Record one event, durably. Raises JournalError for one that cannot follow what is on record."""
+        incident.fold([*map(_event, self._chain.entries(case)), event])
         self._chain.append(case, [(_KINDS[type(event)], msgspec.json.encode(event).decode())], at)
 
     def dockets(self) -> list[Docket]:

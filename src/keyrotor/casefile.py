@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -10,11 +10,11 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from keyrotor import playbook, runs, sweep, telling
+from keyrotor import casebook, playbook, runs, sweep, telling
 from keyrotor.core import plan, urgent
 from keyrotor.core.incident import Case, Deed, Incident, State, Step
 from keyrotor.core.machine import Phase
-from keyrotor.core.model import Playbook, Row, Value
+from keyrotor.core.model import Playbook, Row, Source, Value
 from keyrotor.core.response import Contained
 from keyrotor.errors import PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account
@@ -30,9 +30,6 @@ class Ground(sweep.Ground, telling.Ground, Protocol):
 
     def who(self) -> str:
         """user@host: who does this."""
-
-    def tells(self, text: str, secrets: Iterable[Secret]) -> bool:
-        """Whether there is one of these in the text, in whatever form, or a piece of one."""
 
     def responder(self, book: Playbook, rows: Sequence[Row], values: Mapping[str, Secret] | None) -> Responder:
         """The deeds for the gateway of this playbook; `values` are the encrypted file's, None where they are not known.
@@ -76,7 +73,8 @@ class CaseFile:
         RefusedError, PlaceError."""
         book = self.book(name)
         known = [each for each in runs.accounts(self._world) if each.run.plan.source.is_of(book.source)]
-        kept = {f"before run {each.id}": self.kept(each, Value.OLD) for each in known if _is_kept(each)}
+        former = f"{book.source.key} before run "
+        kept = {former + each.id: self.kept(each, Value.OLD) for each in known if _is_kept(each)}
         return {**self.values(book), **kept}
 
     def present(self, name: str) -> Secret:
@@ -94,23 +92,48 @@ class CaseFile:
                 reasons.append(type(error)(f"{name}: {error}", hint=error.hint))
         return found, reasons
 
+    def shared(self, books: Sequence[Playbook]) -> list[str]:
+        """Which of its own are these playbooks, or others of the same keys. Two labs may call theirs alike."""
+        return [
+            name
+            for name, path in self.case.playbooks.items()
+            for source in [self._source(name)]
+            if any(book.path == path or (source and book.source.is_of(source)) for book in books)
+        ]
+
+    def _source(self, name: str) -> Source | None:
+        """Where its key is kept; None where nobody can tell any more."""
+        if mine := self.runs(name):
+            return mine[-1].run.plan.source
+        try:
+            return self.book(name).source
+        except UsageError:
+            return None
+
     def runs(self, name: str) -> list[Account]:
         """The runs of this incident for that playbook, oldest first."""
         return [each for each in runs.accounts(self._world) if _is_of(each, self.case.id, name)]
 
     def formers(self, name: str) -> list[Account]:
         """The runs that have replaced what may have leaked: this incident's last, before it those since the key is
-        exposed, for a run may have been owed when the incident was opened."""
+        exposed, for a run may have been owed when the incident was opened; and those of another incident that has
+        not proven them dead yet."""
         mine, since = self.rotated_run(name), datetime.fromisoformat(self.case.exposed or self.case.detected)
+        unproven = self._unproven()
         found = [
             each
             for each in runs.accounts(self._world)
             if each.run.plan.source.is_of(mine.run.plan.source)
             and each.run.phase is not Phase.FORGOTTEN
             and urgent.is_replaced(each.run)
-            and (each.closed is None or each.closed >= since)
+            and (each.closed is None or each.closed >= since or each.run.plan.incident in unproven)
         ]
         return [*(each for each in found if each.id != mine.id), mine]
+
+    def _unproven(self) -> frozenset[str]:
+        """The incidents in which a key is not proven dead."""
+        found = (docket.incident for docket in casebook.dockets(self._world.state) if not docket.incident.is_closed)
+        return frozenset(each.case.id for each in found if any(step.deed is Deed.PROVE for step in each.open_steps))
 
     def alive(self) -> list[str]:
         """The playbooks whose key was not replaced in this incident, or was brought back."""

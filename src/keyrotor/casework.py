@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import msgspec
 
 from keyrotor import app, runs, sweep
 from keyrotor.casefile import CaseFile, Ground
-from keyrotor.core import plan, urgent
+from keyrotor.core import machine, plan, urgent
 from keyrotor.core.incident import Deed, Incident, Step
 from keyrotor.core.model import Outcome, Playbook, Value
 from keyrotor.core.report import Report, of_run
@@ -23,6 +24,7 @@ from keyrotor.core.response import Exposure, Frozen, Proof, Reached, Rotated, so
 from keyrotor.errors import BusyError, InterruptedRun, PlaceError, RefusedError
 from keyrotor.journal import Account
 from keyrotor.ports.responding import Responder
+from keyrotor.secret import Secret
 
 _Fact = TypeVar("_Fact")
 EVERY = timedelta(seconds=10)  # between two words on how far a sweep is
@@ -111,7 +113,7 @@ class Casework:
             report = self._responded(book)
         mine = self._file.runs(step.playbook)
         if not mine or mine[-1].id != report.run or not urgent.is_replaced(mine[-1].run):
-            raise _not_rotated(report)
+            raise not_rotated(report)
         return self._rotated(mine[-1])
 
     def _responded(self, book: Playbook) -> Report:
@@ -168,10 +170,7 @@ class Casework:
     def _asked(self, name: str, responder: Responder, since: datetime, within: float) -> Proof:
         """What every listener says to the value that is present, and to each that may have leaked."""
         formers, say = self._file.formers(name), _saying(self._world.screen.say, name)
-        try:
-            new = self._file.present(name)
-        except (PlaceError, RefusedError):
-            new = self._file.kept(formers[-1], Value.NEW)
+        new = partial(self._present, name, formers[-1])
         proofs = [
             responder.prove(self._file.kept(each, Value.OLD), new, since, within, say) for each in reversed(formers)
         ]
@@ -183,6 +182,13 @@ class Casework:
         ]
         is_dead = all(proof.is_dead for proof in proofs)
         return replace(first, listeners=(*first.listeners, *rows), ended=proofs[-1].ended, is_dead=is_dead)
+
+    def _present(self, name: str, last: Account) -> Secret:
+        """The value that is in force now; where the encrypted file cannot be read, the one that this run has put."""
+        try:
+            return self._file.present(name)
+        except (PlaceError, RefusedError):
+            return self._file.kept(last, Value.NEW)
 
     # -- what became of the key
 
@@ -254,10 +260,11 @@ def _of_each(said: str, facts: Mapping[str, Any], reasons: Sequence[PlaceError |
     return Result(why, facts, is_missed=True, hint=next((each.hint for each in reasons if each.hint), ""))
 
 
-def _not_rotated(report: Report) -> Exception:
+def not_rotated(report: Report) -> Exception:
     """Why a run has not replaced the key, and how to go on."""
-    if report.outcome is Outcome.INTERRUPTED:
-        return InterruptedRun(report.reason)
+    why = report.turned_back or report.reason
+    if report.outcome is Outcome.INTERRUPTED or why.startswith(machine.SIGNALLED):
+        return InterruptedRun(why.removeprefix(machine.SIGNALLED))
     how = {Outcome.ROLLED_BACK: "everything is as it was, with the leaked key in force", Outcome.STUCK: "it is stuck"}
     said = "; ".join(filter(None, (report.reason, how.get(report.outcome, str(report.outcome)))))
     said = f"run {report.run}: {said}" if report.run else said

@@ -17,6 +17,7 @@ from keyrotor.core.head import FILE, Verdict
 from keyrotor.core.machine import Closed, Failed, Moved, Moving, Passed, TurnedBack
 from keyrotor.core.model import Outcome, Task, Value
 from keyrotor.core.report import outage, still_open
+from keyrotor.core.ways import ways
 from keyrotor.errors import JournalError, UsageError
 from keyrotor.journal import Account, Entry
 
@@ -84,13 +85,7 @@ def _owed_lines(account: Account, who: str) -> list[str]:
     where = f"run {account.id} of {plan.playbook}, on the way to the {account.run.goal} key"
     if who:
         return [f"UNDER WAY: {where}: {who} is at work", f"  how far it is: keyrotor log {account.id}"]
-    back = f"to go back: keyrotor rollback {account.id}"
-    if not account.run.has_way_back:
-        back = f"mended by hand: keyrotor abandon {account.id} --reason …"
-    return [
-        f"{_state(account).upper()}: {where}",
-        f"  to go on: keyrotor resume {account.id}    {back}",
-    ]
+    return [f"{_state(account).upper()}: {where}", f"  {ways(account.run)}"]
 
 
 def _age(account: Account, now: datetime) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _stuck(report: Report) -> list[str]:
     return [
         *lines,
         f"to go on: keyrotor resume {report.run}  (tries again what failed)",
-        *([f"to go back: keyrotor rollback {report.run}"] if has_way_back else []),
+        *_back(report),
         f'mended by hand: keyrotor abandon {report.run} --reason "what you did"',
     ]
 
@@ -88,7 +88,7 @@ def _interrupted(report: Report) -> list[str]:
         f"run {report.run} is not finished: {report.reason}",
         f"now: on the way to the {report.goal} key; both values are kept, encrypted",
         f"to go on: keyrotor resume {report.run}",
-        f"to go back: keyrotor rollback {report.run}",
+        *_back(report),
     ]
 
 
@@ -98,8 +98,14 @@ def _old_alive(report: Report) -> list[str]:
         f"cannot prove the old key of {report.playbook} dead: {why}",
         "now: every place has the new key, and it works; the old key may still be accepted",
         "to go on: find what still accepts it (a cache, a second process, a database row), then rotate again",
-        *([f"to go back: keyrotor rollback {report.run}"] if report.purpose is Purpose.ROTATE else []),
+        *_back(report),
     ]
+
+
+def _back(report: Report) -> list[str]:
+    """The way back, where there is one. A leaked value is not brought back by the way."""
+    has_one = report.purpose is Purpose.ROTATE and not report.is_leaked
+    return [f"to go back: keyrotor rollback {report.run}"] if has_one else []
 
 
 _LAST_WORDS: Mapping[Outcome, Callable[[Report], list[str]]] = {

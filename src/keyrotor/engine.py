@@ -53,7 +53,7 @@ class Engine:
                 self._stop.raise_if_asked()
                 self._carry_out(move)
             except InterruptedRun as asked:
-                reason = f"interrupted by {asked}"
+                reason = f"{machine.SIGNALLED}{asked}"
                 if decide.may_turn_back(self._run) and not self._stop.must_stop_now:
                     self._emit(machine.TurnedBack(reason))
                 elif self._run.goal is Value.NEW or self._stop.must_stop_now:

@@ -89,11 +89,8 @@ class OwedError(KeyrotorError):
 
     exit = Exit.INTERRUPTED
 
-    def __init__(self, message: str, *, run: str, has_way_back: bool = True) -> None:
-        other = f"keyrotor rollback {run}  (ends all old)"
-        if not has_way_back:
-            other = f"keyrotor abandon {run} --reason …  (leaves it as it is)"
-        super().__init__(message, hint=f"keyrotor resume {run}  (goes on)   or   {other}")
+    def __init__(self, message: str, *, run: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
         self.run = run
 
 

@@ -6,30 +6,32 @@ is told and left open; the others are done all the same, but for those that depe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from keyrotor import casebook, incident_playbook, lock, opening, proceedings, runs, telling
+from keyrotor import casebook, incident_notice, incident_playbook, lock, opening, runs
 from keyrotor.casebook import Casebook, Docket
 from keyrotor.casefile import CaseFile, Ground
 from keyrotor.casework import Casework
 from keyrotor.core import incident
-from keyrotor.core.incident import PREFIX, Case, Deed, Event, Step
+from keyrotor.core.incident import PREFIX, Deed, Event, Step
 from keyrotor.core.machine import Phase
 from keyrotor.core.model import Playbook, Task
 from keyrotor.errors import (
     BusyError,
     InterruptedRun,
+    JournalError,
     KeyrotorError,
     PlaceError,
-    PlaybookError,
     RefusedError,
     UsageError,
     internal,
 )
+from keyrotor.journal import Journal
 from keyrotor.proceedings import Closed, Standing
 from keyrotor.secret import Secret
+from keyrotor.session import discard_unopened
 
 FOLDER = "incidents"  # in the state folder
 
@@ -38,6 +40,7 @@ def begin(world: Ground, wish: opening.Wish) -> Standing | None:
     """Open an incident and do its steps; None if the person does not agree. Raises what refuses it; then nothing was
     changed."""
     response = incident_playbook.find(wish.response, world.folder, world.env)
+    incident_playbook.want_a_secret(response)
     values = [secret for each in response.books for secret in _values(world, each)]
     reason = opening.recorded("--reason", wish.reason, lambda text: world.tells(text, values))
     wish = replace(wish, reason=reason)
@@ -45,8 +48,10 @@ def begin(world: Ground, wish: opening.Wish) -> Standing | None:
         raise RefusedError(refusals[0])
     case = opening.case_of(response, wish, PREFIX + world.run_id(), world.who(), world.now())
     with _alone(world):
-        _want_none_open(world, case)
-        if not world.screen.agrees(opening.lines(case), "Begin now?"):
+        _want_none_open(world, wish, response.books)
+        for line in opening.lines(case):
+            world.screen.say(line)
+        if not world.screen.agrees((), "Begin now?"):
             return None
         with Casebook.open(world.state) as book:
             book.append(case.id, incident.IncidentOpened(case), world.now())
@@ -56,12 +61,18 @@ def begin(world: Ground, wish: opening.Wish) -> Standing | None:
 def resume(world: Ground, case: str | None, contain: str = "", exposed: str = "") -> Standing | None:
     """Go on with the incident that is open: what failed is tried again. It is contained in another way from now on, if
     one is named; and exposed since another moment. None: none is open. Raises UsageError."""
-    docket = _meant(world, case)
+    docket = _meant(world, case, to_go_on=True)
     if docket is None:
         return None
-    if docket.incident.is_closed:
-        raise UsageError(f"cannot go on with {docket.id}: it is closed", hint=f"keyrotor incident report {docket.id}")
     with _alone(world):
+        docket = casebook.docket(world.state, docket.id)  # it may have been closed meanwhile
+        if docket.incident.is_closed:
+            hint = f"keyrotor incident report {docket.id}"
+            raise UsageError(f"cannot go on with {docket.id}: it is closed", hint=hint)
+        over = docket.incident.is_moot(Step(Deed.CONTAIN)) and not CaseFile(world, docket.incident).revived()
+        if contain and over:
+            why = f"cannot contain it anew: strangers were let in again in {docket.id}, for the old key is dead"
+            raise UsageError(why, hint=f"keyrotor incident status {docket.id}")
         anew = opening.told_anew(docket.incident.case, contain, exposed, world.now())
         if anew:
             with Casebook.open(world.state) as book:
@@ -90,15 +101,23 @@ def close(world: Ground, case: str | None, cause: str, forced: str) -> Closed:
     cause = opening.recorded("--cause", cause, lambda text: world.tells(text, values))
     forced = opening.recorded("--force", forced, lambda text: world.tells(text, values))
     with _alone(world):
-        if not docket.incident.is_closed:
+        docket = casebook.docket(world.state, docket.id)  # another may have been faster
+        if docket.incident.is_closed:
+            notes += ["it was closed before: its cause stays as it is"]
+        else:
             _want_nothing_open(_standing(world, docket), forced)
             with Casebook.open(world.state) as book:
                 notes += _let_in(world, book, docket)
                 book.append(docket.id, incident.IncidentClosed(cause, forced), world.now())
                 docket = book.docket(docket.id)
-            _tell(world, _standing(world, docket))
+            incident_notice.tell(world, _standing(world, docket))
     notes += [f"the leaked key of {name} is in force: it is not replaced" for name in files.alive()]
-    forgotten = [run for each in files.kept_by() if not each.run.is_owed for run in runs.forget(world, each.id)]
+    wanted = {each.id for other in _open(world) for each in CaseFile(world, other.incident).kept_by()}
+    over = [each.id for each in files.kept_by() if not each.run.is_owed]
+    notes += [f"the former value of run {run} is kept: another incident looks for it" for run in over if run in wanted]
+    forgotten = [run for each in over if each not in wanted for run in runs.forget(world, each)]
+    with Journal.open(world.state) as journal:
+        discard_unopened(journal)
     return Closed(docket, tuple(forgotten), tuple(notes))
 
 
@@ -122,11 +141,24 @@ def tick(world: Ground, name: str) -> Task:
         return Task(f"{docket.id}-{number}", docket.id, text)
 
 
-def _want_none_open(world: Ground, case: Case) -> None:
-    for docket in casebook.dockets(world.state):
-        if not docket.incident.is_closed and docket.incident.case.playbooks.keys() & case.playbooks.keys():
-            hint = f"keyrotor incident resume {docket.id}  (goes on)   or   keyrotor incident status {docket.id}"
-            raise UsageError(f"cannot open an incident: {docket.id} is open ({docket.incident.case.reason})", hint=hint)
+def _want_none_open(world: Ground, wish: opening.Wish, books: Sequence[Playbook]) -> None:
+    """Raises UsageError while an incident of one of these keys has steps to do. One that is left to people stands in
+    nobody's way: what has leaked since then is the key that it has made."""
+    for docket in _open(world) if not wish.another else []:
+        files = CaseFile(world, docket.incident)
+        shared = files.shared(books)
+        if shared and _has_steps(world, docket):
+            has_new = bool(set(shared) - set(files.alive()))
+            raise opening.in_the_way(docket.id, docket.incident.case, len(docket.incident.open_steps), has_new=has_new)
+
+
+def _open(world: Ground) -> list[Docket]:
+    return [docket for docket in casebook.dockets(world.state) if not docket.incident.is_closed]
+
+
+def _has_steps(world: Ground, docket: Docket) -> bool:
+    """Whether there is anything in it to go on with."""
+    return bool(docket.incident.open_steps or CaseFile(world, docket.incident).revived())
 
 
 def _want_nothing_open(standing: Standing, forced: str) -> None:
@@ -157,41 +189,24 @@ def _go_on(world: Ground, case: str) -> Standing:
         while step := incident.next_step(book.docket(case).incident, frozenset(failed)):
             world.screen.say(f"{step.id} …")
             world.stop.is_firm = False  # a rotation that is over has stood firm; what comes now can be stopped
-            book.append(case, incident.Began(step.id), world.now())
             try:
+                book.append(case, incident.Began(step.id), world.now())
                 world.stop.raise_if_asked()
                 event = _done(world, book.docket(case), step)
+                book.append(case, event, world.now())
             except InterruptedRun as asked:
                 why = f"interrupted by {asked}"
                 break
-            book.append(case, event, world.now())
+            except JournalError as error:
+                why = str(error)
+                break
             failed |= {step.id} if isinstance(event, incident.Missed) else set()
             world.screen.say(_said(step, event))
         docket = book.docket(case)
     standing = _standing(world, docket, why)
-    for note in _tell(world, standing):
+    for note in incident_notice.tell(world, standing):
         world.screen.say(f"note: {note}")
     return standing
-
-
-def _tell(world: Ground, standing: Standing) -> list[str]:
-    """Tell whom the incident playbook names, and whom those name that it rotates; a note for each one who could not be
-    told."""
-    case = standing.docket.incident.case
-    notes: list[str] = []
-    heard: set[str] = set()
-    for path in filter(None, (case.response, *case.playbooks.values())):
-        try:
-            known = telling.named(world, path)
-            to = [each for each in known.addressees if repr((each.label, each.options)) not in heard]
-            heard |= {repr((each.label, each.options)) for each in to}
-            said = proceedings.notice(standing, telling.scene(world, known.name))
-            notes += [each.fault for each in telling.tell(world, to, said, known.source) if each.fault]
-        except (PlaybookError, UsageError) as error:
-            notes.append(f"whom {path} names was not told: {error}")
-        except InterruptedRun as asked:
-            return [*notes, f"not everybody was told: interrupted by {asked}"]
-    return notes
 
 
 def _done(world: Ground, docket: Docket, step: Step) -> Event:
@@ -209,7 +224,8 @@ def _done(world: Ground, docket: Docket, step: Step) -> Event:
 
 def _said(step: Step, event: Event) -> str:
     if isinstance(event, incident.Missed):
-        return f"  ✗ {step.id}: {event.reason}" + (f"\n    hint: {event.hint}" if event.hint else "")
+        reason = event.reason.replace("\n", "\n    ")
+        return f"  ✗ {step.id}: {reason}" + (f"\n    hint: {event.hint}" if event.hint else "")
     return f"  ✓ {step.id}: {getattr(event, 'said', '')}"
 
 
@@ -237,13 +253,16 @@ def _standing(world: Ground, docket: Docket, why: str = "") -> Standing:
     return Standing(docket, (*(task for run in mine for task in run.open_tasks), *own), why, tuple(revived))
 
 
-def _meant(world: Ground, case: str | None) -> Docket | None:
-    """The incident that is meant: the named one, else the only one that is open. Raises UsageError for several."""
+def _meant(world: Ground, case: str | None, *, to_go_on: bool = False) -> Docket | None:
+    """The incident that is meant: the named one, else the only one that is open; to go on, the only one that has
+    anything to go on with. Raises UsageError for several."""
     if case is not None:
         return casebook.docket(world.state, case)
-    found = [docket for docket in casebook.dockets(world.state) if not docket.incident.is_closed]
+    found = _open(world)
+    if len(found) > 1 and to_go_on:
+        found = [docket for docket in found if _has_steps(world, docket)] or found
     if len(found) > 1:
-        names = ", ".join(docket.id for docket in found)
+        names = ", ".join(f"{docket.id} ({docket.incident.case.reason})" for docket in found)
         raise UsageError(f"cannot choose an incident: {names} are open", hint="keyrotor incident status")
     return found[0] if found else None
 

@@ -16,7 +16,7 @@ from keyrotor import addressees, playbook, shelf, source
 from keyrotor.core import due
 from keyrotor.core.addressee import Addressee
 from keyrotor.core.model import Playbook
-from keyrotor.errors import PlaybookError
+from keyrotor.errors import PlaybookError, refused
 
 CONTAIN = ("stop", "loopback", "none")
 
@@ -63,6 +63,26 @@ def find(name: str | None, folder: Path, env: Mapping[str, str]) -> Response:
         return load(path, env)
     found = shelf.find_all((), folder, env)
     return _response(_Document(incident=_Incident(), name="incident-response"), source.Reader(found[0], env), "", found)
+
+
+def want_a_secret(response: Response) -> None:
+    """Raises RefusedError where the encrypted file of no playbook is there: then this is not the folder of the lab. One
+    that cannot be read, or one of several that is gone, is a step that fails; the others are to be done."""
+    gone = [f"{book.path} is of {book.source.file}, which is not there" for book in response.books if _is_gone(book)]
+    if len(gone) == len(response.books):
+        what = "cannot open an incident"
+        hint = "cd path/to/the/lab && keyrotor incident open --reason …  (the one whose key has leaked)"
+        raise refused(what, gone if len(gone) > 1 else [f"{what}: {gone[0]}"], hint)
+
+
+def _is_gone(book: Playbook) -> bool:
+    try:
+        Path(book.source.file).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # whether it is there cannot be known
+        return False
+    return False
 
 
 def load(path: Path, env: Mapping[str, str]) -> Response:

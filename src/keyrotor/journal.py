@@ -23,9 +23,8 @@ from keyrotor.core.machine import EVENTS, Event, Run, fold
 from keyrotor.core.marks import INCIDENT
 from keyrotor.errors import JournalError, UsageError
 
-__all__ = ["SCHEMA", "YOUNG", "Account", "Entry", "Journal"]
+__all__ = ["SCHEMA", "Account", "Entry", "Journal"]
 
-YOUNG = 3600.0  # seconds; opening a run takes less than one
 _KINDS = {kind: name for name, kind in EVENTS.items()}
 _AFTER_THE_END = ("closed", "forgotten", "done")  # what is done after the end does not begin the run again
 
@@ -120,20 +119,23 @@ class Journal:
 
     def folder(self, run: str) -> Path:
         """Where the run keeps `before` and `after`."""
-        return self.state / "runs" / run
+        return self.folders / run
+
+    @property
+    def folders(self) -> Path:
+        """Where those of all runs are."""
+        return self.state / "runs"
 
     def discard(self, run: str) -> None:
         """Drop the run's ciphertext."""
         files.remove_folder(self.folder(run))
 
-    def discard_unopened(self, now: datetime) -> None:
-        """Drop what runs left that were killed before they were opened: nothing is owed for them.
-
-        A young folder may be a run of another secret file that is being opened just now.
-        """
+    def discard_unopened(self) -> None:
+        """Drop what runs left that were killed before they were opened: nothing is owed for them. Nobody may be opening
+        one just now."""
         known = set(self._runs())
-        for folder in self.folder("any").parent.glob("*"):
-            if folder.name not in known and now.timestamp() - folder.stat().st_mtime > YOUNG:
+        for folder in self.folders.glob("*"):
+            if folder.name not in known:
                 files.remove_folder(folder)
 
     def verify(self, *, asks_keyring: bool = False) -> Verdict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +30,34 @@ def held(secret_file: Path) -> Iterator[int]:
         yield descriptor
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # also where a child that lives on still has the descriptor
+        os.close(descriptor)
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Hold the folder together with others who hold it so. Where it cannot be locked it is not."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def unshared(folder: Path) -> Iterator[bool]:
+    """Whether nobody holds the folder; then nobody can until this block ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        yield False
+        return
+    try:
+        yield True
+    finally:
         os.close(descriptor)
 
 

@@ -24,6 +24,18 @@ class Wish:
     contain: str = ""  # "" for what the playbook says
     detected: str = ""  # "" for now
     exposed: str = ""  # "" where nobody knows
+    another: bool = False  # whether the key that an open incident has made has leaked as well
+
+
+def in_the_way(docket: str, case: Case, steps: int, *, has_new: bool) -> UsageError:
+    """Another incident of the same key has steps to do: it is gone on with. `has_new`: whether it has made a new key,
+    which may have leaked as well."""
+    left = f"{steps} step{'s' if steps != 1 else ''} to go" if steps else "the leaked key is in force again"
+    why = f"{docket} is open ({case.reason}), {left}; it is of {', '.join(case.playbooks.values())}"
+    hint = f"keyrotor incident resume {docket}  (goes on)"
+    if has_new:
+        hint += "   or   keyrotor incident open --another --reason …  (if the new key has leaked as well)"
+    return UsageError(f"cannot open an incident: {why}", hint=hint)
 
 
 def recorded(option: str, text: str, tells: Callable[[str], bool]) -> str:
@@ -90,7 +102,7 @@ def lines(case: Case) -> list[str]:
         f"incident {case.id}: {case.reason}",
         "  evidence is kept before anything is changed",
         f"  {contained} (contain: {case.contain})",
-        *(f"  {name} gets a new value, with no grace and no way back" for name in case.playbooks),
+        *(f"  {path}: its key gets a new value, with no grace and no way back" for path in case.playbooks.values()),
         f"  the old one is proven dead at every listener, for {case.proof:g} s",
         f"  it is looked for in {', '.join(case.roots)}, git, shell histories, the journal and processes",
     ]

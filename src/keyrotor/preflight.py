@@ -32,6 +32,7 @@ class Ready:
     pair: Pair  # its new value is the decoy
     ciphertext: bytes
     todo: Mapping[str, str] = field(default_factory=dict)  # row id -> what a person must do once all is rotated
+    no_way_back: str = ""  # why what stands there now could not be put back
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,12 @@ class Found:
     pair: Pair
     ciphertext: bytes
 
-    def refusal(self) -> RefusedError | None:
-        """Every reason why a rotation must not begin; None if it may."""
+    def refusal(self, hint: str = "") -> RefusedError | None:
+        """Every reason why a rotation must not begin, with that hint or the command that mends them; None if it may."""
         refusals = [*self.record, *(reason for each in self.looked for reason in each.reasons)]
         if not refusals:
             return None
-        return refused(f"cannot rotate {self.book.source.key}", refusals, mend(refusals, self.book))
+        return refused(f"cannot rotate {self.book.source.key}", refusals, hint or mend(refusals, self.book))
 
 
 def check(
@@ -75,29 +76,30 @@ def check(
     given: Secret | None = None,
     first: Callable[[Found], None] = lambda _: None,
     *,
-    is_urgent: bool = False,
+    incident: str = "",
 ) -> Ready:
     """Look at every place, change none. Raises RefusedError with every reason why a rotation must not begin.
 
-    `first` is asked before that: it may refuse for a reason of its own that explains the others. Where it `is_urgent`,
-    for the key has leaked, no client keeps it from being replaced: what cannot follow is left to a person.
+    `first` is asked before that: it may refuse for a reason of its own that explains the others. In an `incident` the
+    key is replaced though a client cannot follow, which is left to a person, and though nothing could be put back.
     """
-    found = look(world, book, given)
-    if is_urgent:
+    found = look(world, book, given, is_leaked=bool(incident))
+    if incident:
         found = replace(found, looked=tuple(_left_to_do(each, found.looked) for each in found.looked))
     skipped = {each.row.id: each.why for each in found.looked if each.why}
     for each in found.looked:
         if each.why:
             world.screen.skipped(each.row, each.why)
     first(found)
-    if refusal := found.refusal():
+    # Never a repair: that would put the leaked value back where somebody has taken it away.
+    if refusal := found.refusal(f"keyrotor incident resume {incident}  (once that is mended)" if incident else ""):
         raise refusal
     kept = tuple(each.row for each in found.looked if not each.why)
     todo = {each.row.id: each.todo for each in found.looked if each.todo}
-    return Ready(kept, skipped, found.pair, found.ciphertext, todo)
+    return Ready(kept, skipped, found.pair, found.ciphertext, todo, _no_way_back(found, kept) if incident else "")
 
 
-def look(world: World, book: Playbook, given: Secret | None = None) -> Found:
+def look(world: World, book: Playbook, given: Secret | None = None, *, is_leaked: bool = False) -> Found:
     """What every place says. Raises RefusedError only where the secret itself cannot be read.
 
     It looks with a decoy in the new value's stead: the real one is not shown to a door before the run is opened.
@@ -106,7 +108,7 @@ def look(world: World, book: Playbook, given: Secret | None = None) -> Found:
     rows = plan.rows(book)
     world.screen.preflight(book, rows)
     ciphertext, values = told_as_refusal(lambda: world.read_secret(book.source))
-    pair = Pair.read(values, book.source.key, world.decoy())
+    pair = replace(Pair.read(values, book.source.key, world.decoy()), is_leaked=is_leaked)
     places = world.places(rows, book.source, {Value.OLD: ciphertext}, world.state)
     looked = []
     for row in rows:
@@ -122,6 +124,8 @@ def judged(row: Row, place: Place, pair: Pair, book: Playbook) -> Looked:
     reasons = place.check(pair)
     if holds is Holds.REFERS:
         return Looked(row, *_referring(row, place, pair, book))
+    if pair.is_leaked and row.kind == "env-file" and holds is Holds.NEITHER:
+        return Looked(row, reasons=tuple(reasons))  # somebody has emptied it; what reads it needs the new value
     if row.optional and holds is Holds.NEITHER:
         return Looked(row, "absent" if reasons else "has another key, or none")
     if not reasons and row.act not in (Act.FILE, Act.STORE, Act.RETIRE):
@@ -150,6 +154,18 @@ def _left_to_do(each: Looked, looked: Sequence[Looked]) -> Looked:
         return each
     said = "; ".join(each.reasons)
     return replace(each, why=said, reasons=(), todo=f"put the new key there by hand: {said}")
+
+
+def _no_way_back(found: Found, kept: Sequence[Row]) -> str:
+    """Why what stands at these places could not be put back; "" if it could."""
+    usual = replace(found.pair, is_leaked=False)
+    for row in kept:
+        place = found.places[row.id]
+        if row.kind == "env-file" and place.holds(usual) is Holds.NEITHER:
+            return f"{row.label} was absent before it, or without the old key"
+        if row.act in (Act.FILE, Act.STORE) and place.check(usual):
+            return f"the old key would have to be quoted in {row.label}"
+    return ""
 
 
 def _referring(row: Row, place: Place, pair: Pair, book: Playbook) -> tuple[str, tuple[str, ...], bool, str]:

@@ -16,10 +16,12 @@ from keyrotor.core.incident import (
     Deed,
     Did,
     Event,
+    Incident,
     IncidentClosed,
     IncidentOpened,
     Missed,
     State,
+    Step,
     Ticked,
     Undone,
 )
@@ -54,16 +56,16 @@ class Standing:
         return next((code for deed, code in worst.items() if deed in still_open), rest)
 
 
-def status(standings: Sequence[Standing]) -> Told:
-    """Each incident, step by step, and what is to be done next."""
+def status(standings: Sequence[Standing], none: str) -> Told:
+    """Each incident, step by step, and what is to be done next; `none` where there is none."""
     lines = [line for standing in standings for line in _lines(standing)]
-    return Told(tuple(lines) or ("no incident is on record",), {"incidents": [_data(each) for each in standings]})
+    return Told(tuple(lines) or (none,), {"incidents": [_data(each) for each in standings]})
 
 
 def notice(standing: Standing, scene: Scene) -> Notice:
     """What people are told of it. The reason that somebody has typed stays here."""
     docket, incident = standing.docket, standing.docket.incident
-    left = _left(docket) if not incident.is_closed else "closed"
+    left = _left(standing) if not incident.is_closed else "closed"
     return Notice(
         scene=scene,
         occasions=(Occasion.INCIDENT,),
@@ -110,19 +112,21 @@ def log(docket: Docket) -> Told:
     return Told(tuple(map(str.rstrip, text)), {"incident": docket.id, "events": events})
 
 
-def brief(dockets: Sequence[Docket]) -> Told:
-    """The incidents that are open, a line or two for each, for `status`."""
-    still_open = [docket for docket in dockets if not docket.incident.is_closed]
+def brief(standings: Sequence[Standing]) -> Told:
+    """The incidents that are open, a line for each, for `status`."""
+    still_open = [(each, each.docket) for each in standings if not each.docket.incident.is_closed]
     lines = [
-        f"INCIDENT {each.id} is open: {each.incident.case.reason}; {_left(each)}  (keyrotor incident status {each.id})"
-        for each in still_open
+        f"INCIDENT {of.id} is open: {of.incident.case.reason}; {_left(each)}  (keyrotor incident status {of.id})"
+        for each, of in still_open
     ]
-    data = [{"incident": each.id, "open_steps": [step.id for step in each.incident.open_steps]} for each in still_open]
+    data = [{"incident": of.id, "open_steps": [step.id for step in of.incident.open_steps]} for _, of in still_open]
     return Told(tuple(lines), {"incidents": data})
 
 
-def _left(docket: Docket) -> str:
-    count = len(docket.incident.open_steps)
+def _left(standing: Standing) -> str:
+    if standing.revived:
+        return f"THE LEAKED KEY OF {', '.join(standing.revived)} IS IN FORCE AGAIN"
+    count = len(standing.docket.incident.open_steps)
     return f"{count} step{'s' if count != 1 else ''} to go" if count else "every step is done"
 
 
@@ -137,8 +141,10 @@ def _steps(standing: Standing) -> list[str]:
     lines = []
     for step in incident.case.steps:
         stand = incident.stand(step)
-        lines.append(f"  {_SYMBOLS[stand.state]} {step.id}: {stand.said or _WORDS.get(stand.state, '')}")
-        lines += [f"      hint: {stand.hint}"] if stand.hint else []
+        over = "; that is over, the old key is dead" if incident.is_moot(step) and stand.state is not State.DONE else ""
+        said = (stand.said or _WORDS.get(stand.state, "")).replace("\n", "\n    ")
+        lines.append(f"  {_SYMBOLS[stand.state]} {step.id}: {said}{over}")
+        lines += [f"      hint: {stand.hint}"] if stand.hint and not (over or incident.is_closed) else []
     lines += [f"  to do: {task.text}  (then: keyrotor done {task.id})" for task in standing.tasks]
     return lines + ([f"  {standing.why}"] if standing.why else [])
 
@@ -152,11 +158,18 @@ def _next(standing: Standing) -> list[str]:
         return [f"  going on just now ({standing.going})"]
     if incident.open_steps or standing.revived:
         note = [f"  the leaked key of {name} is in force again: it was rolled back" for name in standing.revived]
-        note += ["  the gateway stays contained until then"] if incident.is_contained else []
+        note += _kept_away(incident)
         return [*note, f"  to go on: keyrotor incident resume {docket.id}"]
     if standing.tasks:
         return ["  every step is done; what is to do is for people"]
     return [f'  to end it: keyrotor incident close {docket.id} --cause "how it could leak"']
+
+
+def _kept_away(incident: Incident) -> list[str]:
+    """Whether strangers are, for a person who goes away now."""
+    if incident.is_contained and incident.stand(Step(Deed.CONTAIN)).state in (State.BEGUN, State.OPEN):
+        return ["  strangers may reach the gateway: whether it is contained is not known"]
+    return ["  the gateway stays contained until then"] if incident.is_contained else []
 
 
 def _data(standing: Standing) -> dict[str, Any]:

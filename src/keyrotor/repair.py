@@ -24,7 +24,7 @@ from keyrotor.journal import Journal
 from keyrotor.ports import Client, Place, World
 from keyrotor.preflight import told_as_refusal
 from keyrotor.secret import Pair
-from keyrotor.session import begin, drive, locked, report_of, want_nothing_owed
+from keyrotor.session import begin, discard_unopened, drive, locked, report_of, want_nothing_owed
 
 _EXPOSED = "git tracks it, and only the key itself works there"
 Broken = Sequence[tuple[str, str]]  # the paths of leaves, and the forms of the references there
@@ -101,7 +101,7 @@ def repair(world: World, name: str | None, wish: Wish) -> Report:
         if not world.is_still(file, found.ciphertext):
             raise RefusedError(f"cannot repair: {file} was changed meanwhile", hint=f"keyrotor repair {book.name}")
         with Journal.open(world.state) as journal:
-            journal.discard_unopened(world.now())
+            discard_unopened(journal)
             run, places = _open(world, journal, found, wish.reason)
             return report_of(journal, drive(world, journal, run, places, found.drift.pair), _notes(found))
 

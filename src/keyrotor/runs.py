@@ -17,12 +17,13 @@ from keyrotor.core.model import Outcome, Row, Source, Task, Value
 from keyrotor.core.report import Report
 from keyrotor.core.stores import with_begun
 from keyrotor.core.urgent import NONE, at
+from keyrotor.core.ways import brings_back_leaked
 from keyrotor.engine import Ending
 from keyrotor.errors import Exit, PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
-from keyrotor.session import KEPT, drive, locked, owing, report_of, signed_late, what_to_commit
+from keyrotor.session import KEPT, discard_unopened, drive, locked, owing, report_of, signed_late, what_to_commit
 
 
 def resume(world: World, run_id: str | None, within: Mapping[str, float], doors: Mapping[str, str] = NONE) -> Report:
@@ -52,11 +53,6 @@ def rollback(world: World, run_id: str | None, consents: Callable[[Account], boo
 
     ended = _go_on(world, run_id, {}, turned)
     return replace(ended, exit=Exit.DONE) if ended.outcome is Outcome.ROLLED_BACK else ended
-
-
-def brings_back_leaked(run: Run) -> bool:
-    """Whether a rollback would put a value in force again that an incident has replaced."""
-    return bool(run.plan.incident) and run.goal is Value.NEW
 
 
 def _leaking(world: World) -> str | None:
@@ -115,6 +111,7 @@ def forget(world: World, run_id: str | None) -> list[str]:
             why = f"cannot forget run {accounts[0].id}: its former value is still looked for in incident {case}"
             raise UsageError(why, hint=f"keyrotor incident close {case} --cause …")
         closed = [account for account in accounts if account.run.plan.incident not in kept]
+        discard_unopened(journal)
         return [account.id for account in closed if _forget_alone(world, journal, account.id)]
 
 
@@ -205,10 +202,11 @@ def _meant(world: World, run_id: str | None) -> Account | None:
 
 
 def _want_way_back(run: Run) -> None:
-    """Raises UsageError for a repair: what stood there before it was a mixture, and is not kept."""
-    if not run.has_way_back:
-        why = f"cannot roll back run {run.plan.run}: a repair has no way back"
-        raise UsageError(why, hint=f"keyrotor resume {run.plan.run}" if run.is_owed else "keyrotor rotate")
+    """Raises UsageError for a repair: what stood there before it was a mixture, and is not kept. And where an incident
+    has begun with what could not be put back."""
+    if why := run.plan.no_way_back if run.has_way_back else "a repair has no way back":
+        hint = f"keyrotor resume {run.plan.run}" if run.is_owed else "keyrotor rotate"
+        raise UsageError(f"cannot roll back run {run.plan.run}: {why}", hint=hint)
 
 
 def _want_reversible(journal: Journal, account: Account) -> None:
@@ -248,7 +246,7 @@ def _pair(world: World, journal: Journal, account: Account, rows: Sequence[Row],
     new = held[Value.NEW][source.key]
     siblings = {name: one for name, one in _present(world, source, held[Value.NEW]).items() if name != source.key}
     if account.run.has_way_back:
-        return Pair(held[Value.OLD][source.key], new, siblings)
+        return Pair(held[Value.OLD][source.key], new, siblings, is_leaked=bool(plan.incident))
     known = lineage((each.run for each in journal.accounts()), source, plan.fingerprint_key)
     pair, _ = drift.pair_of(world, rows, places, new, siblings, known)
     if Value.OLD not in held:

@@ -86,7 +86,7 @@ class Plain:
 
     def say(self, text: str) -> None:
         """One line. A pipe that was closed stops nothing."""
-        print(_encodable(text, self._out), file=Deaf(self._out), flush=True)
+        print(encodable(text, self._out), file=Deaf(self._out), flush=True)
 
     def preflight(self, playbook: Playbook, rows: Sequence[Row]) -> None:
         self.say(f"{playbook.name}: looking at {len({row.place for row in rows})} places")
@@ -255,7 +255,8 @@ def _direction(run: Run) -> str:
     return f"going back to the old key ({run.reason.splitlines()[0] if run.reason else 'asked for'})"
 
 
-def _encodable(text: str, out: TextIO) -> str:
+def encodable(text: str, out: TextIO) -> str:
+    """The text as the stream can take it."""
     encoding = getattr(out, "encoding", None) or "ascii"
     try:
         text.encode(encoding)

@@ -49,6 +49,7 @@ class Pair:
     # In a repair only, for a rotation has one old value:
     stale: tuple[Secret, ...] = ()  # further old values, replaced wherever they are found
     by_name: tuple[Secret, ...] = ()  # what is replaced only where the key's own name stands before it
+    is_leaked: bool = False  # the old value is: the new one is written even where nothing could be put back
 
     def others(self, goal: Value) -> tuple[Secret, ...]:
         """What a put of the goal replaces, by its value."""

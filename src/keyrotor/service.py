@@ -100,6 +100,7 @@ def install(world: World, name: str | None, wish: Wish) -> Told:
     with locked(world, file):
         want_nothing_owed(world, file)
         service = subject.service(world)
+        service.tidy()
         intent = subject.intends(_refusing(service.to_install))
         pair, door = _present(world, subject)
         began = time.monotonic()
@@ -139,6 +140,7 @@ def remove(world: World, name: str | None, wish: Wish) -> Told:
     with locked(world, file):
         want_nothing_owed(world, file)
         service = subject.service(world)
+        service.tidy()
         intent = _refusing(lambda: service.to_remove(lambda: _value(world, subject)))
         if intent.is_none:
             return Told(book.name, "remove", "nothing-to-do", intent)

@@ -12,6 +12,7 @@ from keyrotor.core import machine, report
 from keyrotor.core.machine import Event, Phase, Run
 from keyrotor.core.model import Plan, Playbook, Row, Value
 from keyrotor.core.report import Report
+from keyrotor.core.ways import ways
 from keyrotor.engine import Ending, Engine
 from keyrotor.errors import (
     BusyError,
@@ -90,7 +91,7 @@ def owing(run: Run) -> Iterator[None]:
 def owed(run: Run, why: str) -> OwedError:
     """The run cannot be gone on with now."""
     message = f"cannot go on with run {run.plan.run}: {why}"
-    return OwedError(message, run=run.plan.run, has_way_back=run.has_way_back)
+    return OwedError(message, run=run.plan.run, hint=ways(run))
 
 
 def want_nothing_owed(world: World, file: Path) -> None:
@@ -99,7 +100,7 @@ def want_nothing_owed(world: World, file: Path) -> None:
         runs = [account.run for account in journal.owed(file)]
     if runs:
         message = f"cannot start: run {runs[0].plan.run} of {file.name} is not finished"
-        raise OwedError(message, run=runs[0].plan.run, has_way_back=runs[0].has_way_back)
+        raise OwedError(message, run=runs[0].plan.run, hint=ways(runs[0]))
 
 
 def drive(world: World, journal: Journal, run: Run, places: Mapping[str, Place], pair: Pair) -> Ending:
@@ -131,30 +132,40 @@ def begin(
 
     `more` is what else the plan keeps. Raises KeyrotorError; then nothing is owed.
     """
-    run_id = next(fresh for fresh in iter(world.run_id, "") if not journal.knows(fresh))
-    folder = journal.folder(run_id)
-    fingerprint_key, fingerprint = world.fingerprinter()
-    try:
-        prepared = prepare(folder)
-    except KeyrotorError:
-        journal.discard(run_id)
-        raise
-    opened = machine.Opened(
-        Plan(
-            run=run_id,
-            playbook=book.name,
-            source=book.source,
-            rows=rows,
-            fingerprints={Value.OLD: fingerprint(pair.old) if has_old else "", Value.NEW: fingerprint(pair.new)},
-            fingerprint_key=fingerprint_key,
-            ciphertexts={value: world.digest(data) for value, data in prepared.items()},
-            stale=tuple(fingerprint(secret) for secret in pair.stale),
-            keep=book.keep,
-            **more,
+    world.make_folder(journal.folders)
+    with lock.shared(journal.folders):  # until it is on record nobody may take its folder for one that was left
+        run_id = next(fresh for fresh in iter(world.run_id, "") if not journal.knows(fresh))
+        folder = journal.folder(run_id)
+        fingerprint_key, fingerprint = world.fingerprinter()
+        try:
+            prepared = prepare(folder)
+        except KeyrotorError:
+            journal.discard(run_id)
+            raise
+        opened = machine.Opened(
+            Plan(
+                run=run_id,
+                playbook=book.name,
+                source=book.source,
+                rows=rows,
+                fingerprints={Value.OLD: fingerprint(pair.old) if has_old else "", Value.NEW: fingerprint(pair.new)},
+                fingerprint_key=fingerprint_key,
+                ciphertexts={value: world.digest(data) for value, data in prepared.items()},
+                stale=tuple(fingerprint(secret) for secret in pair.stale),
+                keep=book.keep,
+                **more,
+            )
         )
-    )
-    journal.append(run_id, opened, world.now())
+        journal.append(run_id, opened, world.now())
     return machine.fold([opened]), world.places(rows, book.source, prepared, folder)
+
+
+def discard_unopened(journal: Journal) -> None:
+    """Drop what runs left that were killed before they were opened, unless one is being opened just now."""
+    if journal.folders.is_dir():
+        with lock.unshared(journal.folders) as nobody_opens:
+            if nobody_opens:
+                journal.discard_unopened()
 
 
 def what_to_commit(repository: Repository, ending: Ending, file: Path, commit: bool) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ Rules:
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -53,6 +53,9 @@ class Ground(World, Protocol):
         around the playbooks, and, unless `files_only`, in the journal and in processes. `told` hears what is being
         looked through, how many files and how many bytes so far. Ends early, and says so, if somebody asks. Writes
         nothing."""  # fmt: skip
+
+    def tells(self, text: str, secrets: Iterable[Secret]) -> bool:
+        """Whether there is one of these in the text, in whatever form, or a piece of one."""
 
     def usual_roots(self, books: Sequence[Playbook]) -> Sequence[Path]:
         """Where to look if nobody says: homes, projects, and wherever things are left behind."""
@@ -163,12 +166,21 @@ def sweep(
 def look_for(world: Ground, name: str | None, wish: Wish, told: Callable[[Sequence[Path]], Told]) -> Sweep:
     """Look for a value of the playbook. What was found before somebody asks us to stop is told. Raises what refuses;
     `told` is given the roots, and makes what hears how it goes on."""
-    typed = tuple(shelf.root(root, world.folder) for root in wish.roots)
     book = _book(world, name, is_needed=wish.given is None)
     values = _values(world, book, wish)
     books = [book] if book else []
-    roots = typed or _usual(world, books)
+    roots = _typed(world, wish.roots, values.values()) or _usual(world, books)
     return Sweep(book, tuple(values), roots, world.sweep(values, roots, books, told(roots), files_only=wish.files_only))
+
+
+def _typed(world: Ground, roots: Sequence[str], values: Iterable[Secret]) -> tuple[Path, ...]:
+    """Raises UsageError, which tells nothing of the values."""
+    try:
+        return tuple(shelf.root(root, world.folder) for root in roots)
+    except UsageError as error:
+        if world.tells(str(error), values):
+            raise UsageError("cannot look through a root that has the value in its path: it cannot be opened") from None
+        raise
 
 
 def _book(world: World, name: str | None, *, is_needed: bool) -> Playbook | None:

@@ -97,6 +97,11 @@ class Known:
     addressees: tuple[Addressee, ...]
     source: Source | None
 
+    def address_of(self, addressee: Addressee) -> str:
+        """What two have in common that are one. With a key's name in it the encrypted file belongs to it."""
+        names_key = addressee.options.get("key")
+        return repr((addressee.label, addressee.options, self.source if names_key else None))
+
 
 def tell(world: Ground, to: Iterable[Addressee], notice: Notice, source: Source | None) -> list[Told]:
     """Tell those of them who want to hear of it. Raises InterruptedRun, and nothing else; takes no longer than their
@@ -159,7 +164,7 @@ def named(world: Ground, name: str | None) -> Known:
 def read(path: Path, env: Mapping[str, str]) -> Known:
     """Whom a playbook names, that may have an error in it: those of its [[notify]] that have none."""
     try:
-        table = source.table(path)
+        table = source.parsed(path)  # of an incident, too
     except PlaybookError:
         return Known(path.stem, (), None)
     try:

@@ -5,12 +5,13 @@ How often a key is due stands in the playbook and nowhere else: an install can c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any, Protocol
+from typing import Protocol
 
 from keyrotor import app, playbook, shelf
 from keyrotor.core import due as reckoning
@@ -18,10 +19,11 @@ from keyrotor.core import plan, timing
 from keyrotor.core.checkup import Line
 from keyrotor.core.due import Asked, Due
 from keyrotor.core.model import Act, Playbook, Row
-from keyrotor.core.serving import SAID, Intent
-from keyrotor.core.timing import Wish
+from keyrotor.core.serving import Intent
+from keyrotor.core.timing import Told, Unread, Wish
 from keyrotor.errors import Exit, JournalError, KeyrotorError, PlaceError, PlaybookError, RefusedError, UsageError
 from keyrotor.ports import World
+from keyrotor.session import locked
 
 HOUR = 3600.0  # seconds
 
@@ -46,11 +48,36 @@ class Timing(Protocol):
     def status(self, due: Due | str) -> Sequence[Line]: ...
 
 
+class Installed(Protocol):
+    """A timer that an install has made, whatever became of its playbook since."""
+
+    @property
+    def unit(self) -> str: ...
+    @property
+    def name(self) -> str:
+        """The playbook's, as far as its timer tells."""
+
+    @property
+    def playbook(self) -> str:
+        """The path that it was made for; "" where nothing tells."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing is there any more."""
+
+    def to_remove(self) -> Intent: ...
+    def remove(self) -> None:
+        """As `Timing` has it."""
+
+
 class Ground(World, Protocol):
     """A world that has timers."""
 
     def timing(self, book: Playbook, rows: Sequence[Row], wish: Wish) -> Timing:
         """The units of a playbook's timer, as wished for. Raises PlaceError."""
+
+    def timers(self, wish: Wish) -> Sequence[Installed]:
+        """Every timer that is there, of any playbook. Raises PlaceError."""
 
     def edit(self, file: Path, edited: Callable[[bytes], bytes]) -> None:
         """Make the file what `edited` makes of its bytes. Raises RefusedError, PlaceError, and what `edited` raises."""
@@ -62,42 +89,6 @@ def due(world: World, name: str | None) -> Asked:
     book = _book(world, name)
     owed = app.owed(world, book)
     return Asked(book, owed, None if owed.waiting or owed.interrupted else app.judged(world, book))
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """How an install or a removal ended."""
-
-    book: Playbook
-    action: str
-    outcome: str
-    intent: Intent
-    hints: tuple[str, ...] = ()
-    exit: Exit = Exit.DONE
-    next_wake: datetime | None = None
-
-    def lines(self) -> list[str]:
-        """What a person reads at the end."""
-        wakes = f"; it wakes next at {self.next_wake.astimezone():%Y-%m-%d %H:%M}" if self.next_wake else ""
-        notes = (f"note: {note}" for note in self.intent.notes)
-        return [f"{self.intent.unit}: {SAID[self.outcome]}{wakes}", *notes, *(f"hint: {hint}" for hint in self.hints)]
-
-    def as_json(self) -> Mapping[str, Any]:
-        """The one object that --json prints (docs/reference/json.md)."""
-        return {
-            "schema": 1,
-            "playbook": self.book.name,
-            "action": self.action,
-            "outcome": self.outcome,
-            "exit": int(self.exit),
-            "unit": self.intent.unit,
-            "scope": self.intent.scope,
-            "every": self.book.every,
-            "window": self.book.window,
-            "next": self.next_wake.isoformat() if self.next_wake else None,
-            "files": [{"path": path, "state": str(state)} for path, state in self.intent.files.items()],
-            "notes": list(self.intent.notes),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +110,7 @@ class _Subject:
 
     @property
     def hints(self) -> tuple[str, str]:
-        scope, name = ("system" if self.wish.is_system else "user"), self.wish.book
+        scope, name = self.wish.scope, self.wish.book
         service = self.timing.to_remove().unit.removesuffix(".timer")
         return (
             f"keyrotor doctor {name} --as-timer  (can it rotate there?)",
@@ -138,44 +129,63 @@ def install(world: Ground, name: str | None, wish: Wish) -> Told:
     """Install the timer and start it, once it is agreed to. Raises what refuses it, before the first effect; then
     KeyrotorError."""
     subject = _subject(world, name, wish)
-    intent = subject.intends(subject.timing.to_install())
-    if intent.is_none:
-        return Told(subject.book, "install", "nothing-to-do", intent, next_wake=subject.timing.next_wake())
-    if not world.screen.agrees(intent.lines, "Install now?"):
-        return Told(subject.now, "install", "not-agreed", intent, exit=Exit.FAILED)
-    world.stop.stand_firm("finishing the install")  # half installed helps nobody, and it takes a moment
-    if subject.book != subject.now:
-        world.edit(Path(subject.now.path), lambda data: _edited(world, subject, data, wish.every)[0])
-    try:
-        subject.timing.install()
-    except PlaceError as error:
-        again = "now: it may be half installed; the same command again finishes it"
-        raise KeyrotorError(f"{error}\n{again}", hint=error.hint or wish.command("remove")) from None
-    return Told(subject.book, "install", "installed", intent, subject.hints, next_wake=subject.timing.next_wake())
+    with locked(world, Path(subject.book.source.file)):  # one at a time, as the gateway's unit
+        intent = subject.intends(subject.timing.to_install())
+        if intent.is_none:
+            return Told(subject.book, "install", "nothing-to-do", intent, next_wake=subject.timing.next_wake())
+        if not world.screen.agrees(intent.lines, "Install now?"):
+            return Told(subject.now, "install", "not-agreed", intent, exit=Exit.FAILED)
+        world.stop.stand_firm("finishing the install")  # half installed helps nobody, and it takes a moment
+        if subject.book != subject.now:
+            world.edit(Path(subject.now.path), lambda data: _edited(world, subject, data, wish.every)[0])
+        try:
+            subject.timing.install()
+        except PlaceError as error:
+            again = "now: it may be half installed; the same command again finishes it"
+            raise KeyrotorError(f"{error}\n{again}", hint=error.hint or wish.command("remove")) from None
+        return Told(subject.book, "install", "installed", intent, subject.hints, next_wake=subject.timing.next_wake())
 
 
 def to_remove(world: Ground, name: str | None, wish: Wish) -> tuple[Intent, Told]:
     """What a removal would do. Changes nothing. Raises what refuses it."""
-    subject = _subject(world, name, wish)
-    intent = subject.intends(subject.timing.to_remove())
-    return intent, Told(subject.book, "remove", "nothing-to-do" if intent.is_none else "dry-run", intent)
+    book, _, intent = _leaving(world, name, wish)
+    return intent, Told(book, "remove", "nothing-to-do" if intent.is_none else "dry-run", intent)
 
 
 def remove(world: Ground, name: str | None, wish: Wish) -> Told:
     """Take away what an install has made. Raises what refuses it, PlaceError."""
-    subject = _subject(world, name, wish)
-    intent = subject.intends(subject.timing.to_remove())
+    book, units, intent = _leaving(world, name, wish)
     if intent.is_none:
-        return Told(subject.book, "remove", "nothing-to-do", intent)
+        return Told(book, "remove", "nothing-to-do", intent)
     if not world.screen.agrees(intent.lines, "Remove now?"):
-        return Told(subject.book, "remove", "not-agreed", intent, exit=Exit.FAILED)
+        return Told(book, "remove", "not-agreed", intent, exit=Exit.FAILED)
     world.stop.stand_firm("finishing the removal")
-    subject.timing.remove()
-    return Told(subject.book, "remove", "removed", intent)
+    units.remove()
+    return Told(book, "remove", "removed", intent)
+
+
+def _leaving(world: Ground, name: str | None, wish: Wish) -> tuple[Playbook | Unread, Timing | Installed, Intent]:
+    """Whose timer is to go, the timer, and what that would do. Raises UsageError, RefusedError, PlaceError."""
+    book: Playbook | Unread
+    units: Timing | Installed
+    if one := _stray(world, name, wish):
+        book, units = Unread(one.name), one
+    else:
+        subject = _subject(world, name, wish)
+        book, units = subject.book, subject.timing
+    intent = units.to_remove()
+    intent.want_possible()
+    return book, units, intent
 
 
 def status(world: Ground, name: str | None, wish: Wish) -> tuple[Playbook, str, Sequence[Line]]:
     """A line for each thing that makes the timer rotate, and its name. Changes nothing. Raises PlaceError."""
+    if one := _stray(world, name, wish):
+        said = f"cannot tell how {one.unit} stands without its playbook"
+        if one.is_gone or not one.playbook:
+            gone = f": {one.playbook} is gone" if one.playbook else ""
+            raise UsageError(f"{said}{gone}", hint=replace(wish, book=one.unit).command("remove"))
+        raise UsageError(said, hint=replace(wish, book=quote(one.playbook)).command("status"))
     subject = _subject(world, name, wish)
     try:
         asked = due(world, name)
@@ -183,6 +193,30 @@ def status(world: Ground, name: str | None, wish: Wish) -> tuple[Playbook, str, 
     except JournalError as error:
         found = str(error)
     return subject.book, subject.timing.to_remove().unit, subject.timing.status(found)
+
+
+def _stray(world: Ground, name: str | None, wish: Wish) -> Installed | None:
+    """Where no such playbook is found, the timer of that name, or the one whose playbook was called so and is gone;
+    None where there is such a playbook. Raises UsageError, which names the timers whose playbooks are gone."""
+    try:
+        shelf.find(name, world.folder, world.env)
+    except UsageError as error:
+        try:
+            every = world.timers(wish)
+            gone = [one for one in every if one.is_gone]
+        except PlaceError:
+            raise error from None
+        path = os.path.abspath(world.folder / name) if name else ""
+        named = [one for one in every if name == one.unit] or [one for one in gone if name == one.name]
+        named = named or [one for one in gone if path == one.playbook]
+        if named:
+            return named[0]
+        away = [
+            f"{replace(wish, book=one.unit).command('remove')}  (made for {one.playbook}, which is gone)"
+            for one in gone
+        ]
+        raise type(error)(str(error), hint="   or   ".join([error.hint, *away] if error.hint else away)) from None
+    return None
 
 
 def _subject(world: Ground, name: str | None, wish: Wish) -> _Subject:
@@ -218,7 +252,7 @@ def _want_scope(rows: Sequence[Row], wish: Wish) -> None:
     """The timer is the manager's that runs the gateway: only there are both up at the same time. Raises UsageError."""
     units = [row for row in rows if row.act is Act.RESTART]
     scopes = {str(row.options["scope"]) for row in units[:1]}
-    meant = "system" if wish.is_system else "user"
+    meant = wish.scope
     if scopes - {meant}:
         hint = "leave --system out" if wish.is_system else "add --system  (as root)"
         raise UsageError(

@@ -229,6 +229,19 @@ def test_an_update_clears_what_a_killed_run_left(file: Path) -> None:
     assert names(file.parent) == ["file"]
 
 
+def test_the_second_name_of_a_killed_creation_keeps_nobody_from_replacing(file: Path, tmp_path: Path) -> None:
+    """It is ours, and a rename leaves nothing under it; a link in its place stands for no name."""
+    os.link(file, files.sibling_of(file))
+    assert not files.has_other_names(file)
+    inode = file.stat().st_ino
+    files.replace(files.look(file), AFTER)
+    assert (file.read_bytes(), names(file.parent)) == (AFTER, ["file"])
+    assert file.stat().st_ino != inode
+    os.link(file, tmp_path / "twin")
+    files.sibling_of(file).symlink_to(file)
+    assert files.has_other_names(file)
+
+
 def test_creating_never_writes_over(file: Path) -> None:
     """A file that is there stays, and is told."""
     with pytest.raises(PlaceError, match="file exists"):

@@ -103,8 +103,8 @@ def test_base64_that_is_broken_over_lines_is_found(width: int, before: int) -> N
 
 
 @pytest.mark.parametrize("width", [64, 76])
-@pytest.mark.parametrize("size", [25, 49, 60, 97, 114, 115, 150, 300])
-def test_a_long_value_whose_base64_is_broken_over_lines_is_found(width: int, size: int) -> None:
+@pytest.mark.parametrize("size", [17, 18, 19, 20, 24, 25, 49, 60, 97, 114, 115, 150, 300])
+def test_a_value_of_any_length_whose_base64_is_broken_over_lines_is_found(width: int, size: int) -> None:
     """However many lines it takes, and wherever the first one breaks."""
     value = secrets.token_urlsafe(size).encode()[:size]
     for before in range(width):

@@ -126,8 +126,19 @@ def test_a_rotation_that_was_rolled_back_is_done_again_with_all_that_depends_on_
     """Evidence stays; strangers are kept away again, and the proof and the sweep are another value's."""
     _, incident = done_with(frozenset())
     undone = follow(incident, Undone("rotate:a", "run 1 was rolled back"))
-    assert {step.id for step in undone.open_steps} == {"contain", "rotate:a", "prove:a", "prove:b", "lift", "sweep"}
+    again = {"contain", "rotate:a", "prove:a", "prove:b", "lift", "exposure", "sweep"}
+    assert {step.id for step in undone.open_steps} == again
     assert next_step(undone) == CASE.steps[1]
+
+
+def test_what_was_made_is_looked_at_again_once_a_key_is_proven_dead_only_then() -> None:
+    """Until the proof somebody could make more with it. A second proof that comes before that look costs nothing."""
+    _, incident = done_with(frozenset({"prove:b"}))
+    assert [step.id for step in incident.open_steps] == ["prove:b", "lift"]
+    proven = follow(follow(incident, Began("prove:b")), Did("prove:b", "dead"))
+    assert [step.id for step in proven.open_steps] == ["lift", "exposure"]
+    early = opened(Did("prove:a", "dead"), Did("exposure", "none"), Missed("sweep", "cannot"))
+    assert "exposure" not in {step.id for step in early.open_steps}
 
 
 def test_a_containment_may_be_chosen_anew() -> None:
@@ -157,6 +168,13 @@ def test_since_when_it_was_exposed_may_be_known_later() -> None:
         ((Did("contain", "stopped", SHUT), Did("lift", "again")), False),
         ((Did("contain", "stopped", SHUT), Missed("lift", "cannot")), True),
         ((Did("contain", "left"), Chosen("none")), False),
+        ((Did("contain", "stopped", SHUT), Chosen("none")), True),
+        ((Did("contain", "stopped", SHUT), Chosen("none"), Began("contain"), Missed("contain", "cannot")), True),
+        ((Did("contain", "stopped", SHUT), Chosen("none"), Began("contain"), Did("contain", "lifted", SAME)), False),
+        ((Did("contain", "stopped", SHUT), Undone("rotate:a", "rolled back")), True),
+        ((Began("contain"), Chosen("loopback")), True),
+        ((Began("contain"), Began("contain"), Missed("contain", "cannot")), True),
+        ((Began("contain"), Missed("contain", "cannot")), False),
     ],
 )
 def test_whether_strangers_are_kept_away(events: tuple[Event, ...], is_contained: bool) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from keyrotor.core import decide
 from keyrotor.core.machine import Phase
-from keyrotor.core.model import Holds, Value
+from keyrotor.core.model import Holds, Outcome, Value
 from keyrotor.errors import JournalError
 from world import World, trace
 
@@ -217,6 +218,18 @@ def test_past_the_point_of_no_return_a_run_halts_instead_of_turning_back(faults:
     world = World(faults, no_return="unit")
     ending = world.rotate()
     assert trace(world.events, ending) == NO_RETURN[faults]
+
+
+@pytest.mark.parametrize("faults", ["file:new fails", "env:new fails", "signal", "signal before env:new"])
+def test_a_run_that_has_no_way_back_never_turns(faults: str) -> None:
+    """What stood there before an incident's run could not be put back: from its first step on it is owed instead."""
+    world = World(faults)
+    world.plan = replace(world.plan, no_way_back="the env file was absent")
+    ending = world.rotate()
+    assert ending.outcome in (Outcome.STUCK, Outcome.INTERRUPTED)
+    assert "turn-back" not in trace(world.events, ending)
+    world.mend()
+    assert world.resume().outcome is Outcome.ROTATED
 
 
 def test_past_the_point_of_no_return_a_person_may_still_go_back() -> None:

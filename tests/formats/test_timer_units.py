@@ -89,7 +89,7 @@ def test_what_a_rotation_needs_stands_in_the_service() -> None:
     assert not any(line.startswith("After=") for line in told)  # a stop in mid-run would wait for itself
     assert "TimeoutStopSec=450" in told
     assert "KillMode=mixed" in told
-    assert "WorkingDirectory=/lab" in told
+    assert "WorkingDirectory=-/lab" in told  # without the `-`, one that is gone would be a quiet skip
     assert "NoNewPrivileges=yes" in told
     rotate = "rotate /lab/playbooks/key.toml --if-due --resume --yes --reason timer"
     assert f"ExecStart=:/bin/sh -P -m keyrotor {rotate}" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ import pytest
 
 from keyrotor.boundary import files, in_place
 from keyrotor.boundary.plaintext import unseal
-from keyrotor.core.model import Holds, Value
+from keyrotor.core.model import ALREADY, Holds, Value
 from keyrotor.errors import PlaceError
 from keyrotor.places.env_file import EnvFile
 from keyrotor.secret import Pair, Secret
@@ -322,3 +323,46 @@ def test_a_link_that_leads_nowhere_is_made_where_it_leads(scene: EnvScene) -> No
     assert scene.file.is_symlink()
     assert (scene.root / "run" / "real.env").stat().st_mode & 0o7777 == 0o600
     assert scene.place.holds(scene.pair) is Holds.NEW
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        (b"# all taken out\n", b"# all taken out\n%b=%b\nLITELLM_SALT_KEY=%b\n"),
+        (b"PORT=4000\n", b"PORT=4000\n%b=%b\n"),
+        (b"LITELLM_MASTER_KEY=\n", b"%b=%b\n"),
+        (b"LITELLM_MASTER_KEY='another one'\nPORT=4000\n", b"%b='%b'\nPORT=4000\n"),
+    ],
+)
+def test_where_the_old_value_is_leaked_the_new_one_is_put_whatever_stands_there(
+    scene: EnvScene, text: bytes, after: bytes
+) -> None:
+    """Another value, none, or nothing at all: then what reads it lacks the other keys, too. Nobody else may read it."""
+    scene.write(text, 0o644)
+    leaked = replace(scene.pair, is_leaked=True)
+    assert scene.place.check(leaked) == []
+    assert scene.place.put(Value.NEW, leaked) == "written"
+    values = (KEY.encode(), unseal(leaked.new), unseal(leaked.siblings[SALT]))
+    assert scene.file.read_bytes() == after % values[: after.count(b"%b")]
+    assert scene.file.stat().st_mode & 0o7777 == 0o600
+    assert scene.place.put(Value.NEW, leaked) == ALREADY
+
+
+def test_a_leaked_value_need_not_be_put_back(scene: EnvScene) -> None:
+    """One that must be quoted keeps no new one from being written, there or into an absent file."""
+    pair = replace(scene.pair, old=Secret(b"sk it's a$b"))
+    leaked = replace(pair, is_leaked=True)
+    scene.write(scene.text(unseal(pair.old)))
+    assert "must be quoted" in scene.place.check(pair)[0]
+    assert scene.place.check(leaked) == []
+    scene.place.put(Value.NEW, leaked)
+    assert scene.file.read_bytes() == scene.text(unseal(pair.new))
+    scene.file.unlink()
+    assert (scene.place.check(pair) == [], scene.place.check(leaked)) == (False, [])
+
+
+def test_a_line_that_would_be_read_in_more_than_one_way_is_told_before(scene: EnvScene) -> None:
+    """A comment behind an emptied value: what is put there would be a part of it."""
+    scene.write(b"%b= # taken out\n" % KEY.encode())
+    (why,) = scene.place.check(replace(scene.pair, is_leaked=True))
+    assert why.startswith(f"cannot write {scene.file}: ")

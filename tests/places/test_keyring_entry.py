@@ -21,7 +21,7 @@ from keyrotor.boundary.process import Processes
 from keyrotor.core.model import ALREADY, Holds, Value
 from keyrotor.errors import PlaceError, StrangerError
 from keyrotor.places.keyring_entry import KeyringEntry
-from keyrotor.secret import Pair
+from keyrotor.secret import Pair, Secret
 from places.contract import Blow, PlaceContract, Rest, Scene
 from places.wanted import missing
 from secret_service import absent, secret_service
@@ -127,6 +127,19 @@ def test_of_an_object_one_member_changes(scene: EntryScene, member: str) -> None
     assert json.loads(after)["OTHER"] == old
     scene.place.put(Value.OLD, scene.pair)
     assert scene.items()[0][2] == text.encode()
+
+
+def test_a_leaked_value_need_not_be_put_back(scene: EntryScene) -> None:
+    """One that must be quoted is refused in an object on any other day; in an incident the new one replaces it."""
+    pair = replace(scene.pair, old=Secret(b'sk it\'s "a" $b'))
+    leaked = replace(pair, is_leaked=True)
+    scene.attributes = {"service": "goose", "username": secrets.token_hex(6)}
+    scene.make(json.dumps({"KEY": unseal(pair.old).decode()}).encode())
+    scene.use(member="KEY")
+    assert "must be quoted" in scene.place.check(pair)[0]
+    assert scene.place.check(leaked) == []
+    assert scene.place.put(Value.NEW, leaked) == "written"
+    assert json.loads(scene.items()[0][2]) == {"KEY": unseal(pair.new).decode()}
 
 
 def test_an_entry_is_found_by_whatever_its_program_finds_it(scene: EntryScene) -> None:

@@ -433,10 +433,18 @@ def test_a_closed_standard_output_stops_nothing(lab: Lab, arguments: str) -> Non
     assert "Traceback" not in done.stderr
 
 
-def test_an_answer_that_cannot_be_written_is_told(lab: Lab) -> None:
-    """A full disk under the file that the JSON goes to: 1, not 0."""
-    done = in_shell(lab, 'exec "$0" -m keyrotor status --json > /dev/full')
-    assert (done.returncode, "no space left" in done.stderr) == (1, True), done.stderr
+@pytest.mark.parametrize("arguments", ["status --json", "status", "incident status", "sweep --value-from current ."])
+def test_an_answer_that_cannot_be_written_is_told(lab: Lab, arguments: str) -> None:
+    """A full disk under the file that it goes to: 1, not 0; and nothing else is said."""
+    done = in_shell(lab, f'exec "$0" -m keyrotor {arguments} > /dev/full')
+    assert (done.returncode, done.stderr) == (1, "keyrotor: cannot write the answer: no space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", ["status --json", "status"])
+def test_a_reader_that_has_left_is_no_fault(lab: Lab, arguments: str) -> None:
+    """The command ends as if it had been read."""
+    done = in_shell(lab, f'{{ "$0" -m keyrotor {arguments}; echo "ended with $?" >&2; }} | true')
+    assert done.stderr == "ended with 0\n"
 
 
 def test_a_folder_that_is_gone_is_told(lab: Lab) -> None:

@@ -7,19 +7,30 @@ import gzip
 import hashlib
 import json
 import os
+import subprocess
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from on_incident import KEYS, Scene, Stage, mode, staged
-from on_lab import MakeLab, spellings
+from on_lab import Keyrotor, MakeLab, spellings
 
+from incident_record import CASE
 from keyrotor.boundary import files
+from keyrotor.boundary.plaintext import unseal
+from keyrotor.boundary.signals import Signals
+from keyrotor.casefile import CaseFile
+from keyrotor.core.incident import Incident
 from keyrotor.core.response import Frozen
+from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
 from keyrotor.errors import PlaceError
+from keyrotor.secret import Secret
+from keyrotor.world import RealWorld
+from keyrotor.world.responding import responder
 
 
 @pytest.fixture
@@ -27,9 +38,11 @@ def stage(make_lab: MakeLab, manager: UserManager, tmp_path: Path) -> Iterator[S
     yield from staged(make_lab, manager, tmp_path)
 
 
-def frozen(scene: Scene, *logs: Path, is_blind: bool = False) -> Frozen:
+def frozen(scene: Scene, *logs: Path, is_blind: bool = False, values: Mapping[str, Secret] | None = None) -> Frozen:
+    freezing = scene.deeds(is_blind=is_blind).freezing
+    freezing = replace(freezing, secrets=values) if values else freezing
     since = datetime.now(UTC) - timedelta(hours=1)
-    return scene.deeds(is_blind=is_blind).freeze(scene.lab.state / "incidents" / "inc-1" / "evidence", since, logs)
+    return freezing.freeze(scene.lab.state / "incidents" / "inc-1" / "evidence", since, logs)
 
 
 def leaky(value: str) -> str:
@@ -150,7 +163,7 @@ def test_what_is_kept_stays_and_what_was_missing_is_added(stage: Stage, tmp_path
 
 
 def test_killed_in_the_middle_it_is_completed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was whole stays; the half that was being written is made again."""
+    """What was whole stays, under one name; the half that was being written is made again."""
     scene = stage("--host 127.0.0.1 --port {port}")
     create = files.create
     made: list[Path] = []
@@ -160,6 +173,7 @@ def test_killed_in_the_middle_it_is_completed(stage: Stage, monkeypatch: pytest.
             files.sibling_of(path).write_bytes(data[:3])
             raise KeyboardInterrupt
         create(path, data, mode)
+        os.link(path, files.sibling_of(path))  # where the kill comes between the two names of what is whole
         made.append(path)
 
     monkeypatch.setattr(files, "create", dying)
@@ -169,6 +183,55 @@ def test_killed_in_the_middle_it_is_completed(stage: Stage, monkeypatch: pytest.
     found = frozen(scene)
     assert {each.name for each in found.exhibits} >= {path.name for path in made}
     assert {each.name for each in Path(found.folder).iterdir()} == {each.name for each in found.exhibits}
+
+
+SETTINGS = {"WORKERS": "1", "PORT": "40001", "STREAM": "false", "LEVEL": "INFO"}
+DATABASE = "postgresql://llm:hunter-two@127.0.0.1:5432/litellm"
+
+
+def set_in(lab: Lab, values: Mapping[str, str]) -> None:
+    """Put more values into the encrypted file, as a person does."""
+    argv = [lab.sops, "set", "--input-type", "dotenv", "--output-type", "dotenv", "--value-stdin", str(lab.secret_file)]
+    env = {**lab.environment(), "SOPS_DISABLE_VERSION_CHECK": "1"}
+    for name, value in values.items():
+        subprocess.run([*argv, f'["{name}"]'], input=json.dumps(value).encode(), env=env, check=True)
+
+
+def test_what_is_no_secret_stays_and_what_is_one_goes(stage: Stage, tmp_path: Path) -> None:
+    """Settings beside the key take nothing of the evidence: imprints, ids, addresses, times and paths are whole. A
+    short password is hidden, and so is the key, present and former, however short."""
+    scene = stage("--host 127.0.0.1 --port {port}")
+    folder = str(scene.lab.project)
+    set_in(scene.lab, {**SETTINGS, "FOLDER": folder, "DATABASE_URL": DATABASE, "PASSWORD": "hunter2"})
+    log = tmp_path / "access.log"
+    line = f"2026-11-22T01:11:41 INFO 203.0.113.7:40001 GET {folder}/x stream=false workers=1"
+    log.write_text(f"{line} pass=hunter2 {DATABASE} hunter-two@ former=old1 {scene.lab.current_key()}\n")
+    values = scene.world.read_secret(scene.deeds().freezing.source, to_set=False)[1]
+    values = {**values, "LITELLM_MASTER_KEY before run 1": Secret(b"old1")}
+    found = frozen(scene, log, values=values)
+    (kept,) = [(Path(found.folder) / each.name).read_text() for each in found.exhibits if "access" in each.name]
+    assert kept.startswith(line)
+    assert not [each for each in ("hunter2", "hunter-two", "old1", scene.lab.current_key()) if each in kept]
+    places, listeners, git = (
+        (Path(found.folder) / name).read_text() for name in ("places.json", f"listeners-{scene.unit}.txt", "git.txt")
+    )
+    assert "[redacted]" not in places + listeners
+    assert json.loads(places)["salt"] == found.salt
+    assert f"listens at 127.0.0.1:{scene.lab.port}\n" in listeners
+    assert git.count(scene.lab.run("git", "rev-parse", "HEAD").strip()) >= 3
+    assert found.places[0].imprint == scene.world.imprint(scene.lab.secret_file, found.salt)
+
+
+def test_the_former_keys_are_told_from_the_values_beside_them(lab: Lab, keyrotor: Keyrotor) -> None:
+    """By their names, as an incident gives them: they are hidden wherever the present one is."""
+    old = lab.current_key()
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+    world = RealWorld(lab.environment(), lab.project, None, Signals())  # type: ignore[arg-type]
+    case = replace(CASE, playbooks={"litellm-master-key": str(lab.playbook)})
+    file = CaseFile(world, Incident(case))
+    values = file.all_values("litellm-master-key")
+    freezing = responder(world, file.book("litellm-master-key"), (), values).freezing
+    assert {unseal(each).decode() for each in freezing._keys()} == {old, lab.current_key()}
 
 
 def test_the_journal_is_kept_where_there_is_one(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

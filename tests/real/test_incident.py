@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from on_lab import SRC, Keyrotor, StartKeyrotor, edit, events, spellings, stray
 from test_json_schema import printed, want
 
+from keyrotor.casebook import Casebook
+from keyrotor.core.incident import Chosen
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
 
@@ -95,7 +100,10 @@ def test_an_incident_from_its_opening_to_its_close(lab: Lab, keyrotor: Keyrotor)
     assert stray(lab.root, [old]) == []
 
     assert keyrotor(lab, "done", *tasks).returncode == 0
-    assert len(kept(lab)) == 1
+    unopened = lab.state / "runs" / "abcdef"  # of a run that was killed before it was on record
+    unopened.mkdir()
+    (unopened / "before.env").write_bytes(kept(lab)[0].read_bytes())
+    assert len(kept(lab)) == 2
     closed = printed(keyrotor, lab, "incident", "close", "--cause", "a fork")
     want("incident-closed", closed)
     assert (closed["incident"], len(closed["forgotten"])) == (case, 1)
@@ -180,6 +188,45 @@ def test_a_signal_ends_it_and_nothing_goes_back(lab: Lab, keyrotor: Keyrotor, st
     is_replaced(lab, old)
 
 
+def test_a_record_that_cannot_be_written_ends_it_and_it_can_be_gone_on_with(lab: Lab, keyrotor: Keyrotor) -> None:
+    """People hear of it all the same, with the command to type."""
+    respond(lab)
+    old, identity = lab.current_key(), lab.identity.read_bytes()
+    lab.identity.unlink()
+    assert keyrotor(lab, *OPEN).returncode == 21
+    lab.identity.write_bytes(identity)
+    lab.identity.chmod(0o600)
+    with closing(sqlite3.connect(lab.state / "journal.sqlite3")) as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON events WHEN NEW.kind = 'step-began' AND NEW.data LIKE '%prove%' "
+            "BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+        )
+        database.commit()
+    halted = keyrotor(lab, "incident", "resume")
+    assert halted.returncode == 22, halted.stdout + halted.stderr
+    assert "cannot write the record" in halted.stdout
+    assert "to go on: keyrotor incident resume" in halted.stdout
+    with closing(sqlite3.connect(lab.state / "journal.sqlite3")) as database:
+        database.execute("DROP TRIGGER full")
+        database.commit()
+    assert keyrotor(lab, "incident", "resume").returncode == 0
+    is_replaced(lab, old)
+
+
+def test_two_who_close_it_at_once_leave_a_record_that_can_be_read(
+    lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
+) -> None:
+    """It is closed once; who comes later is told so, or that another is at it."""
+    respond(lab, "none")
+    for _ in range(3):
+        assert keyrotor(lab, *OPEN).returncode == 0
+        case = events(lab)[-1][0]
+        close = ("incident", "close", case, "--cause", "a", "--force", "b")
+        assert {process.wait(timeout=60) for process in [start_keyrotor(lab, *close) for _ in range(2)]} <= {0, 30}
+        assert keyrotor(lab, "incident", "status").returncode == 0
+        assert [kind for run, kind, _ in events(lab) if run == case].count("incident-closed") == 1
+
+
 def test_nothing_brings_the_leaked_key_back_by_the_way(lab: Lab, keyrotor: Keyrotor) -> None:
     """Neither a rollback with --yes, nor a forget that would leave the sweep blind; one who means it types the id."""
     respond(lab)
@@ -201,6 +248,7 @@ def test_nothing_brings_the_leaked_key_back_by_the_way(lab: Lab, keyrotor: Keyro
     assert done.returncode == 0, done.stdout + done.stderr
     assert (lab.current_key(), lab.status(old)) == (old, 200)
 
+    assert "THE LEAKED KEY OF litellm-master-key IS IN FORCE AGAIN" in keyrotor(lab, "status").stdout
     status = keyrotor(lab, "incident", "status")
     assert (status.returncode, "is in force again" in status.stdout) == (21, True), status.stdout
     refused = keyrotor(lab, "incident", "close", "--cause", "a fork")
@@ -212,7 +260,7 @@ def test_nothing_brings_the_leaked_key_back_by_the_way(lab: Lab, keyrotor: Keyro
 
 
 def test_what_is_refused_leaves_no_trace(lab: Lab, keyrotor: Keyrotor) -> None:
-    """No consent without a terminal, a key in the reason, a moment in the future, a second incident at once."""
+    """No consent without a terminal, a key in the reason, a moment in the future."""
     respond(lab)
     bare = OPEN[:-1]
     assert keyrotor(lab, *bare).returncode == 2
@@ -229,10 +277,7 @@ def test_what_is_refused_leaves_no_trace(lab: Lab, keyrotor: Keyrotor) -> None:
     assert keyrotor(lab, "incident", "open", "--yes", "--reason", " ").returncode == 2
     assert events(lab) == []
     assert keyrotor(lab, "incident", "status").stdout == "no incident is on record\n"
-    assert keyrotor(lab, "incident", "resume").stdout == "no incident is on record\n"
-    assert keyrotor(lab, *OPEN).returncode == 0
-    second = keyrotor(lab, *OPEN)
-    assert (second.returncode, "is open (somebody pushed it)" in second.stderr) == (2, True)
+    assert keyrotor(lab, "incident", "resume").stdout == "no incident is open\n"
 
 
 def test_a_step_that_fails_is_told_and_the_others_are_done(lab: Lab, keyrotor: Keyrotor) -> None:
@@ -319,6 +364,23 @@ def test_a_close_by_force_leaves_nobody_shut_out(lab: Lab, keyrotor: Keyrotor) -
     assert lab.status(old) == 200
 
 
+def test_a_close_lifts_also_what_was_to_be_contained_in_another_way(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Killed right after it was told so: the containment that was made before is still there."""
+    respond(lab, "stop")
+    old, identity = lab.current_key(), lab.identity.read_bytes()
+    lab.identity.unlink()
+    assert keyrotor(lab, *OPEN).returncode == 21
+    case = events(lab)[-1][0]
+    with Casebook.open(lab.state) as book:
+        book.append(case, Chosen("none"), datetime.now(UTC))
+    assert "whether it is contained is not known" in keyrotor(lab, "incident", "status").stdout
+    assert lab.status(old) is None
+    assert keyrotor(lab, "incident", "close", "--cause", "a drill", "--force", "a drill").returncode == 0
+    lab.identity.write_bytes(identity)
+    lab.wait_until_healthy()
+    assert lab.status(old) == 200
+
+
 def test_the_containment_can_be_chosen_anew(lab: Lab, keyrotor: Keyrotor) -> None:
     """What the hint of a containment that failed says is a command that there is."""
     respond(lab, "none")
@@ -364,6 +426,16 @@ def test_from_a_timers_environment_people_are_told(lab: Lab, keyrotor: Keyrotor,
     notice = json.loads(heard.read_text())
     assert (notice["event"], notice["exit"]) == ("incident", 0)
     assert "somebody pushed it" not in heard.read_text()
+
+
+def test_who_is_named_twice_is_told_what_one_of_the_two_asks_for(lab: Lab, keyrotor: Keyrotor, tmp_path: Path) -> None:
+    """The incident playbook tells them of success only, the rotation's of incidents; nobody hears it twice."""
+    heard = tmp_path / "heard"
+    to = f'[[notify]]\nkind = "command"\nrun = ["tee", "-a", "{heard}"]\non = '
+    respond(lab, more=f'{to}["success"]\n')
+    lab.playbook.write_text(f'{lab.playbook.read_text()}\n{to}["incident"]\n{to}["incident"]\n')
+    assert keyrotor(lab, *OPEN).returncode == 0
+    assert heard.read_text().count('"event"') == 1
 
 
 def test_an_edited_client_is_found_before_it_matters(lab: Lab, keyrotor: Keyrotor) -> None:

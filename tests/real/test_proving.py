@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from on_incident import Scene, Stage, outside, reaches, staged
 from on_lab import MakeLab, new_value
 
+from keyrotor.boundary import proc
 from keyrotor.core.response import Listener, Proof
 from keyrotor.demo.build import free_port
 from keyrotor.demo.user_systemd import UserManager
@@ -30,14 +32,26 @@ def stage(make_lab: MakeLab, manager: UserManager, tmp_path: Path) -> Iterator[S
 
 
 def proof(scene: Scene, old: str, *, within: float = 0.5, grace: float = 0.5, new: str = "", ago: float = 0.0) -> Proof:
-    proving = replace(scene.deeds().gateways[0].proving, every=0.1, grace=grace)
+    proving = replace(scene.deeds().gateways[0].proving, every=0.1, grace=grace, rest=resting())
     told: list[tuple[int, int]] = []
     since = datetime.now(UTC) - timedelta(seconds=ago)
     key = new or scene.lab.current_key()
-    found = proving.prove(Secret(old.encode()), Secret(key.encode()), since, within, lambda *now: told.append(now))
+    old_key, new_key = Secret(old.encode()), Secret(key.encode())
+    found = proving.prove(old_key, lambda: new_key, since, within, lambda *now: told.append(now))
     assert told
     assert all(0 <= seconds <= of for seconds, of in told)
     return found
+
+
+def resting() -> Callable[[float], None]:
+    """Rests, but not for ever."""
+    until = time.monotonic() + 30
+
+    def rest(seconds: float) -> None:
+        assert time.monotonic() < until, "it has no end"
+        time.sleep(seconds)
+
+    return rest
 
 
 def row(found: Proof, port: int) -> Listener:
@@ -125,9 +139,43 @@ def test_a_new_key_that_is_not_accepted_is_no_proof(stage: Stage) -> None:
 def test_long_after_the_restart_it_is_still_asked(stage: Stage) -> None:
     """The time is over; some rounds are asked all the same."""
     scene = stage("--host 127.0.0.1 --port {port}")
-    found = proof(scene, new_value(), within=60.0, ago=3600.0)
+    while (runs := proc.age(scene.pid())) is not None and runs < 1.0:
+        pass
+    assert believed(scene, within=1.0, ago=3600.0) == 1
+    found = proof(scene, new_value(), within=1.0, ago=3600.0)
     assert found.is_dead
     assert row(found, scene.lab.port).asked >= 12
+
+
+class Enough(Exception):  # noqa: N818  (nothing is wrong)
+    """One round was asked."""
+
+
+def believed(scene: Scene, *, within: float, ago: float, has_unit: bool = True) -> int:
+    """How many seconds are told to be over when the first round was asked."""
+    proving = scene.deeds().gateways[0].proving
+    proving = proving if has_unit else replace(proving, systemd=None)
+    since, key = datetime.now(UTC) - timedelta(seconds=ago), Secret(scene.lab.current_key().encode())
+
+    def told(seconds: int, of: int) -> None:
+        raise Enough(seconds)
+
+    with pytest.raises(Enough) as enough:
+        proving.prove(Secret(new_value().encode()), lambda: key, since, within, told)
+    return int(str(enough.value))
+
+
+def test_a_clock_that_was_set_neither_shortens_nor_prolongs_the_proof(stage: Stage) -> None:
+    """Forward between the restart and the proof: only how long the unit's process has run is believed, and nothing
+    where there is no unit. Back: no more than the whole time is waited."""
+    scene = stage("--host 127.0.0.1 --port {port}")
+    scene.manager.systemctl("restart", scene.unit)
+    while scene.lab.status(None) is None:
+        pass
+    assert believed(scene, within=300.0, ago=3600.0) < 100
+    assert believed(scene, within=300.0, ago=3600.0, has_unit=False) < 100
+    found = proof(scene, new_value(), within=0.5, ago=-7200.0)
+    assert found.is_dead
 
 
 def test_a_gateway_that_is_down_is_not_proven(stage: Stage) -> None:
@@ -215,7 +263,7 @@ def test_a_playbook_without_a_gateway_has_nobody_to_ask(stage: Stage) -> None:
     assert client, rest
     scene.lab.playbook.write_text(head + client + last)
     key = Secret(new_value().encode())
-    found = scene.deeds().prove(key, key, datetime.now(UTC), 75.0, lambda *_: None)
+    found = scene.deeds().prove(key, lambda: key, datetime.now(UTC), 75.0, lambda *_: None)
     assert (found.listeners, found.is_dead, found.is_moot) == ((), False, True)
     assert found.said == "it has no gateway: there is nobody to ask"
     assert datetime.fromisoformat(found.began) == datetime.fromisoformat(found.ended)

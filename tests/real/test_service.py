@@ -18,7 +18,18 @@ from typing import Any
 
 import jsonschema
 import pytest
-from on_lab import Keyrotor, MakeLab, StartKeyrotor, add_command, edit, found, wait_for
+from on_lab import (
+    Keyrotor,
+    MakeLab,
+    StartKeyrotor,
+    add_command,
+    edit,
+    found,
+    keyrotor_argv,
+    keyrotor_env,
+    missing,
+    wait_for,
+)
 from on_service import Clients, Served, write_stand_in
 
 from keyrotor.demo.build import build
@@ -620,6 +631,38 @@ def test_a_removal_that_was_killed_is_finished(serve: Serve, service: Service, v
     assert service(served, "remove").returncode == 0
     assert served.standing() == before
     assert served.lab.status(served.lab.current_key()) == 200
+
+
+@pytest.mark.parametrize(
+    ("of", "call"),
+    [(".service.before-keyrotor", "link:when=1"), (".socket", "unlink:when=2")],
+    ids=["while-keeping", "with-two-names"],
+)
+def test_a_write_that_was_killed_is_in_nobodys_way_and_leaves_no_copy(
+    serve: Serve, service: Service, tmp_path: Path, of: str, call: str
+) -> None:
+    """What is kept may hold a key: nothing of it is left under a hidden name, whatever is typed next."""
+    strace = shutil.which("strace") or missing("strace")
+    served = serve()
+    write_former(served, start=True)
+    before = served.standing()
+    hidden = served.folder / f".{served.name.removesuffix('.service')}{of}.keyrotor"
+    name, _, when = call.partition(":")
+    cut = ("-P", str(hidden), "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:{when}")
+    done = subprocess.run(
+        [strace, "-o", str(tmp_path / "log"), *cut, *keyrotor_argv("service", "install", "--replace", "--yes")],
+        check=False,
+        cwd=served.lab.project,
+        env=keyrotor_env(served.lab, PATH=f"{served.bin}:{os.environ['PATH']}"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, hidden.exists()) == (-signal.SIGKILL, True), done.stderr
+    assert service(served, "install", "--replace", "--dry-run").returncode == 0
+    assert service(served, "remove").returncode in (0, 3)  # 3: the former unit still stands there
+    assert not hidden.exists()
+    assert served.standing() == before
 
 
 def test_a_former_unit_that_does_not_come_back_is_told(serve: Serve, service: Service) -> None:

@@ -545,6 +545,18 @@ def test_a_root_that_is_called_by_the_value_is_not_shown(ground: tuple[Lab, str]
     assert shows(done, value) == []
 
 
+def test_a_root_that_is_missing_and_called_by_the_value_is_not_shown(ground: tuple[Lab, str]) -> None:
+    """Neither in a message nor in JSON; another one is named."""
+    lab, value = ground
+    for root in (f"gone-{value}", f"gone/{base64.b64encode(value.encode()).decode()}/x"):
+        for more in ((), ("--json",)):
+            done = swept(lab, "--value-from", "stdin", *more, root, input=value.encode())
+            assert (done.returncode, shows(done, value)) == (2, [])
+            assert b"cannot look through a root that has the value in its path" in done.stderr
+    done = swept(lab, "--value-from", "stdin", "gone", input=value.encode())
+    assert (done.returncode, b"cannot look through gone: no such file" in done.stderr) == (2, True)
+
+
 def test_more_leaks_than_people_read_are_counted(ground: tuple[Lab, str]) -> None:
     """The answer is bounded; a flood of files hides nothing of another kind."""
     lab, value = ground

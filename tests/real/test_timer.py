@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -411,6 +413,12 @@ def test_what_somebody_else_has_made_is_not_touched(
     timed.manager.systemctl("mask", TIMER)
     done = keyrotor(lab, "timer", "install", "--yes")
     assert (done.returncode, f"unmask {TIMER}" in done.stderr) == (3, True), done.stderr
+    (timed.folder / SERVICE).unlink()
+    timed.manager.systemctl("mask", SERVICE)
+    done = keyrotor(lab, "timer", "install", "--yes")
+    assert (done.returncode, f"unmask {SERVICE}" in done.stderr) == (3, True), done.stderr
+    done = keyrotor(lab, "timer", "remove", FAILED, "--yes")
+    assert (done.returncode, "there is no" in done.stderr) == (2, True), done.stderr
 
 
 def test_another_playbook_of_the_same_name_is_told(
@@ -424,6 +432,118 @@ def test_another_playbook_of_the_same_name_is_told(
     assert (done.returncode, "is another playbook's" in done.stderr) == (3, True), done.stderr
     lab.playbook.unlink()
     assert keyrotor(lab, "timer", "install", "playbooks/other.toml", "--yes").returncode == 0
+
+
+def test_another_playbooks_timer_is_not_removed(
+    lab: Lab, keyrotor: Keyrotor, timed: Timed, installed: Installs
+) -> None:
+    """Two playbooks of one name: the other one's timer is refused (3), and status and audit say whose it is; by the
+    timer's own name it goes all the same."""
+    installed(lab)
+    other = lab.playbook.with_name("other.toml")
+    other.write_text(lab.playbook.read_text())
+    before, typed = standing(timed), f"keyrotor timer remove {TIMER}"
+    for arguments in (["remove", "--yes"], ["remove", "--dry-run"], ["install", "--yes"]):
+        done = keyrotor(lab, "timer", *arguments, "playbooks/other.toml")
+        assert (done.returncode, typed in done.stderr) == (3, True), (done.stdout, done.stderr)
+        assert f"is another playbook's: {lab.playbook}" in done.stderr
+    status = told(keyrotor(lab, "timer", "status", "playbooks/other.toml", "--json"), "timer-status")
+    ill = {line["name"]: line for line in status["lines"] if line["state"] == "ill"}
+    assert list(ill) == [TIMER]
+    assert (str(lab.playbook) in ill[TIMER]["said"], typed in ill[TIMER]["mend"]) == (True, True)
+    assert "timer-strayed" in found(keyrotor, lab, "playbooks/other.toml")
+    assert "timer-strayed" not in found(keyrotor, lab, "playbooks/litellm-master-key.toml")
+    doctor = keyrotor(lab, "doctor", "playbooks/other.toml", "--as-timer")
+    assert f"rotates by {lab.playbook}, not by this playbook" in " ".join(doctor.stdout.split()), doctor.stdout
+    assert standing(timed) == before
+    lab.playbook.write_text("no playbook at all")
+    done = keyrotor(lab, "timer", "remove", TIMER, "--yes", "--json")
+    assert (done.returncode, told(done, "timer")["outcome"]) == (0, "removed"), done.stderr
+    assert standing(timed)["active"] == ["inactive", ""]
+
+
+def test_a_playbook_by_another_way_is_the_same_one(
+    lab: Lab, keyrotor: Keyrotor, timed: Timed, installed: Installs
+) -> None:
+    """Installed by a link to the project: it is found, and removed, in the project itself."""
+    link = lab.root / "link"
+    link.symlink_to(lab.project)
+    installed(lab, str(link / "playbooks" / lab.playbook.name))
+    assert not {each for each in found(keyrotor, lab) if each == "timer-strayed"}
+    done = keyrotor(lab, "timer", "remove", "--yes")
+    assert (done.returncode, standing(timed)["active"]) == (0, ["inactive", ""]), done.stderr
+
+
+def test_a_project_that_was_moved_is_no_quiet_skip(
+    lab: Lab, keyrotor: Keyrotor, timed: Timed, installed: Installs
+) -> None:
+    """The service fails, at each wake; audit, status and doctor tell in the new place, and an install mends it."""
+    installed(lab)
+    moved = lab.project.with_name("moved")
+    lab.project.rename(moved)
+    try:
+        assert timed.wake() == ["failed", "exit-code", "2"]
+        _wait_until(lambda: timed.of(FAILED, "Result") == ["exit-code"])  # whom it would tell stands in the playbook
+        at = str(moved / "playbooks" / lab.playbook.name)
+        audit = json.loads(_in(moved, lab, "audit", at, "--json").stdout)["findings"]
+        strayed = next(each for each in audit if each["id"] == "timer-strayed")
+        assert f"{lab.playbook}, which is gone" in strayed["text"]
+        status = _in(moved, lab, "timer", "status")
+        assert (status.returncode, "not what an install would write" in status.stdout) == (10, True), status.stdout
+        doctor = _in(moved, lab, "doctor", "--as-timer")
+        assert f"rotates by {lab.playbook}" in " ".join(doctor.stdout.split()), doctor.stdout
+        assert _in(moved, lab, "timer", "install", "--yes").returncode == 0
+        audit = json.loads(_in(moved, lab, "audit", at, "--json").stdout)["findings"]
+        assert "timer-strayed" not in {each["id"] for each in audit}
+    finally:
+        moved.rename(lab.project)
+
+
+def test_the_timer_of_a_playbook_that_is_gone_can_be_removed(
+    lab: Lab, keyrotor: Keyrotor, timed: Timed, installed: Installs
+) -> None:
+    """By its name, by its former path, by the timer's name; what finds no playbook says what to type."""
+    before, name = standing(timed), "litellm-master-key"
+    elsewhere = lab.root / "else where"
+    elsewhere.mkdir()
+    for how in (name, str(lab.playbook), TIMER):
+        installed(lab)
+        refused = _in(elsewhere, lab, "timer", "remove", name, "--yes")
+        assert refused.returncode == 2, refused.stdout  # its playbook is there: it is not this one that is meant
+        text = lab.playbook.read_text()
+        lab.playbook.unlink()
+        for verb in (["remove", "--yes"], ["status"], ["status", name]):
+            done = _in(elsewhere, lab, "timer", *verb)
+            assert (done.returncode, f"keyrotor timer remove {TIMER}" in done.stderr) == (2, True), done.stderr
+        dry = _in(elsewhere, lab, "timer", "remove", how, "--dry-run")
+        assert (dry.returncode, f"{lab.playbook}, which is gone" in dry.stdout) == (0, True), dry.stderr
+        one = told(_in(elsewhere, lab, "timer", "remove", how, "--yes", "--json"), "timer")
+        assert (one["outcome"], one["playbook"], one["every"]) == ("removed", name, "")
+        assert standing(timed) == before
+        lab.playbook.write_text(text)
+
+
+def test_a_service_started_by_hand_has_run(lab: Lab, keyrotor: Keyrotor, timed: Timed, installed: Installs) -> None:
+    """Before the first wake: `last run` tells what became of it, be it a rotation or a skip."""
+    installed(lab)
+    assert "it has not woken yet" in keyrotor(lab, "timer", "status").stdout
+    assert timed.wake() == ["inactive", "success", "0"]
+    assert _last_run(keyrotor, lab) == "nothing failed"
+    assert timed.wake()[1] == "exec-condition"
+    assert _last_run(keyrotor, lab) == "nothing was due"
+
+
+def _in(folder: Path, lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, typed in another folder."""
+    command = [sys.executable, "-P", "-m", "keyrotor", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=lab.environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def _last_run(keyrotor: Keyrotor, lab: Lab) -> str:
+    status = told(keyrotor(lab, "timer", "status", "--json"), "timer-status")
+    return next(str(line["said"]) for line in status["lines"] if line["name"] == "last run")
 
 
 def test_an_install_or_a_removal_that_was_killed_is_finished_by_the_next(
@@ -440,8 +560,23 @@ def test_an_install_or_a_removal_that_was_killed_is_finished_by_the_next(
         timed.manager.systemctl("daemon-reload")
         installed(lab)
         assert standing(timed) == whole
+    os.link(timed.folder / SERVICE, timed.folder / f".{SERVICE}.keyrotor")  # killed before it lost its first name
+    assert keyrotor(lab, "timer", "install", "--dry-run", "--at", "03:00").returncode == 0
+    installed(lab, "--at", "03:00")
+    (timed.folder / f".{TIMER}.keyrotor").write_text("half")
     (timed.folder / TIMER).unlink()
     assert keyrotor(lab, "timer", "remove", "--yes").returncode == 0
+    assert standing(timed) == before
+
+
+def test_one_install_at_a_time(lab: Lab, keyrotor: Keyrotor, timed: Timed) -> None:
+    """30 while another one, or a run, holds the lock; a removal asks nobody."""
+    before = standing(timed)
+    folder = os.open(lab.secret_file.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    assert keyrotor(lab, "timer", "install", "--yes").returncode == 30
+    assert keyrotor(lab, "timer", "remove", "--yes").returncode == 0
+    os.close(folder)
     assert standing(timed) == before
 
 

@@ -20,13 +20,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keyrotor.boundary import generate, in_place
-from keyrotor.boundary.leftover import intents, is_torn, leftovers, sibling_of, whole
+from keyrotor.boundary.leftover import has_other_names, intents, is_torn, leftovers, sibling_of, whole
 from keyrotor.boundary.private import dress_like
 from keyrotor.boundary.reading import Look, digest, exists, look, why
 from keyrotor.errors import PlaceError
 
 # Read and written by one name; the rest is defined here.
-__all__ = ["Look", "digest", "exists", "is_torn", "leftovers", "look", "sibling_of", "whole", "why"]
+__all__ = ["Look", "digest", "exists", "has_other_names", "is_torn", "leftovers", "look", "sibling_of", "whole", "why"]
 
 
 class ChangedMeanwhile(PlaceError):  # noqa: N818  (a state of the world, which callers meet by trying again)
@@ -43,7 +43,7 @@ def replace(seen: Look, data: bytes, *, in_place: bool = False) -> None:
     `in_place`: over the same inode, for those who go on reading that one (a container that the file is mounted into).
     """
     try:
-        if not (in_place or seen.links > 1):
+        if not (in_place or has_other_names(seen.path)):
             try:
                 return _write_beside(seen, data)
             except OSError as error:

@@ -136,10 +136,10 @@ def _both_alphabets(encoded: Iterable[bytes]) -> Iterator[bytes]:
 
 def _parts(encoded: Iterable[bytes]) -> Iterator[bytes]:
     """Mail and `base64` break lines at 76 characters, PEM at 64: of one part more than there can be breaks in a needle
-    one stays whole."""
+    one stays whole. One worth less than 8 bytes tells nothing."""
     for each in encoded:
         count = (len(each) - 2) // _LINE + 2
-        if len(each) // count >= SHORTEST:
+        if len(each) // count * 6 >= PIECE * 8:
             borders = [len(each) * part // count for part in range(count + 1)]
             yield from (each[start:end] for start, end in pairwise(borders))
 

@@ -22,6 +22,16 @@ def sibling_of(path: Path) -> Path:
     return real.with_name(f".{real.name}.keyrotor")
 
 
+def has_other_names(path: Path) -> bool:
+    """Whether the file has more names than its own, but for a sibling that a killed run left as its second."""
+    status = os.stat(path)
+    try:
+        is_twin = os.path.samestat(os.lstat(sibling_of(path)), status)
+    except FileNotFoundError:
+        is_twin = False
+    return status.st_nlink - is_twin > 1
+
+
 def intents(path: Path) -> list[Path]:
     """Where the intent of a write in place may lie: beside the file, or aside, under a name made of its real path."""
     name = digest(os.fsencode(os.path.realpath(path)))

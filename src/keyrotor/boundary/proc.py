@@ -207,11 +207,19 @@ def _heir(folder: Path) -> Holder | None:
 
 
 def _started(pid: int) -> datetime | None:
-    """By the kernel's own count of ticks since boot; the times of /proc/PID are those of the first look at it."""
+    """By its age; the times of /proc/PID are those of the first look at it."""
+    seconds = age(pid)
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME) - seconds, UTC)
+
+
+def age(pid: int) -> float | None:
+    """For how many seconds it has run, by the kernel's own count of ticks since boot: whatever clock was set meanwhile.
+    None where that cannot be seen."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         ticks = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-        return datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME) - age, UTC)
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return None
 
 

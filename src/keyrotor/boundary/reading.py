@@ -18,7 +18,6 @@ class Look:
     path: Path  # real path
     data: bytes
     mode: int
-    links: int
 
     @property
     def digest(self) -> str:
@@ -37,7 +36,7 @@ def look(path: Path) -> Look:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PlaceError(f"cannot read {path}: it is not a file")
-            return Look(real, file.read(), stat.S_IMODE(status.st_mode), status.st_nlink)
+            return Look(real, file.read(), stat.S_IMODE(status.st_mode))
     except OSError as error:
         raise PlaceError(f"cannot read {path}: {why(error)}") from None
 

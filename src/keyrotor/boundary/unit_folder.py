@@ -19,7 +19,7 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keyrotor.boundary import files, private, writable
+from keyrotor.boundary import files, private, proc, writable
 from keyrotor.boundary.files import ChangedMeanwhile, Look
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class UnitFolder:
                 reasons.append(f"cannot write {path}: it is a link to {os.readlink(path)}, which is not ours")
             elif os.path.lexists(path):
                 reasons += writable.refusals(path)
-                if not reasons and os.stat(path).st_nlink > 1:
+                if not reasons and files.has_other_names(path):
                     reasons.append(f"cannot write {path}: the file has other names besides")
         return list(dict.fromkeys(reasons))
 
@@ -85,6 +85,12 @@ class UnitFolder:
         files.replace(seen, data)
         private.give_mode(path, mode)
 
+    def tidy(self, name: str) -> None:
+        """Clear away what a killed write left of the file, and of what is kept beside it. Raises PlaceError."""
+        for path in self.path.glob(".*.keyrotor"):
+            if path.name.startswith(f".{name}") and not path.is_dir():
+                files.remove(path)
+
     def remove(self, name: str, seen: Look) -> None:
         """Take the file away, if it is as it was seen. Raises ChangedMeanwhile, PlaceError."""
         path = self.path / name
@@ -98,6 +104,7 @@ class UnitFolder:
 @contextmanager
 def staged(folder: Path, texts: Mapping[str, str]) -> Iterator[list[Path]]:
     """Copies of these unit files in a private folder, for as long as the block lasts. Raises PlaceError."""
+    clear_staged(folder)
     folder = folder.with_name(f"{folder.name}-{os.getpid()}-{time.monotonic_ns()}")  # nobody else's meanwhile
     files.make_folder(folder)
     try:
@@ -106,3 +113,13 @@ def staged(folder: Path, texts: Mapping[str, str]) -> Iterator[list[Path]]:
         yield [folder / name for name in texts]
     finally:
         files.remove_folder(folder)
+
+
+def clear_staged(folder: Path) -> None:
+    """Remove such copies of processes that were killed. Raises PlaceError.
+
+    Those of one whose number another process has by now wait for that one's end: there is no value in them.
+    """
+    for path in folder.parent.glob(f"{folder.name}-[0-9]*-[0-9]*"):
+        if not proc.is_alive(int(path.name.split("-")[-2])):
+            files.remove_folder(path)

@@ -22,7 +22,7 @@ SHOWN = (
 )
 TIMER_SHOWN = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "Unit", "LastTriggerUSec", "ActiveEnterTimestamp"),
-    *("NextElapseUSecRealtime", "NextElapseUSecMonotonic"),
+    *("NextElapseUSecRealtime", "NextElapseUSecMonotonic", "InactiveExitTimestamp", "FragmentPath"),
 )
 MANAGED_SHOWN = (
     *("Id", "LoadState", "ActiveState", "SubState", "Result", "UnitFileState", "FragmentPath", "DropInPaths"),
@@ -88,6 +88,8 @@ class Timer:
     since: datetime | None  # active since
     next: datetime | None = None  # when the calendar will fire it
     counts: bool = False  # whether it will fire some time after a start or a boot
+    begun: datetime | None = None  # when it was last started, whoever did and whether or not it was skipped
+    fragment: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -152,6 +154,8 @@ def parsed_timer(name: str, shown: str) -> Timer:
         since=moment(said.get("ActiveEnterTimestamp", "")),
         next=moment(said.get("NextElapseUSecRealtime", "")),
         counts=said.get("NextElapseUSecMonotonic", "") not in ("", "0", "infinity"),
+        begun=moment(said.get("InactiveExitTimestamp", "")),
+        fragment=said.get("FragmentPath", ""),
     )
 
 

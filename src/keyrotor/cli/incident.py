@@ -35,11 +35,12 @@ incident.add_command(report)
 )
 @click.option("--detected-at", metavar="TIME", default="", help="When it was noticed; else now.")
 @click.option("--exposed-since", metavar="TIME", default="", help="Since when others may have the key, if you know it.")
+@click.option("--another", is_flag=True, help="The key that an open incident has made has leaked as well.")
 @yes_option
 @json_option
 def begin(
-    playbook: str | None, reason: str, contain: str | None, detected_at: str, exposed_since: str, yes: bool,
-    as_json: bool,
+    playbook: str | None, reason: str, contain: str | None, detected_at: str, exposed_since: str,
+    another: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Open an incident by PLAYBOOK, an incident playbook, and do its steps one after the other.
 
@@ -50,7 +51,7 @@ def begin(
     from keyrotor import incident as incidents
     from keyrotor.opening import Wish
 
-    wish = Wish(reason, playbook, contain or "", detected_at, exposed_since)
+    wish = Wish(reason, playbook, contain or "", detected_at, exposed_since, another)
     found = incidents.begin(real_world(as_json, yes), wish)
     if found is None:
         tell({"schema": 1, "incidents": []} if as_json else ["not agreed to; nothing was changed"])
@@ -72,7 +73,7 @@ def resume(case: str | None, contain: str | None, exposed_since: str, as_json: b
     from keyrotor import incident as incidents
 
     found = incidents.resume(real_world(as_json, True), case, contain or "", exposed_since)
-    _end([found] if found else [], as_json)
+    _end([found] if found else [], as_json, "no incident is open")
 
 
 @incident.command()
@@ -99,9 +100,9 @@ def close(case: str | None, cause: str, forced: str, as_json: bool) -> None:
     tell(told.as_json() if as_json else told.lines())
 
 
-def _end(found: list[Standing], as_json: bool) -> NoReturn:
+def _end(found: list[Standing], as_json: bool, none: str = "no incident is on record") -> NoReturn:
     from keyrotor import proceedings
 
-    told = proceedings.status(found)
+    told = proceedings.status(found, none)
     tell(told.as_json() if as_json else told.lines())
     sys.exit(max((standing.exit for standing in found), default=Exit.DONE))

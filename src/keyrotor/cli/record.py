@@ -11,6 +11,7 @@ from keyrotor.cli.shell import json_option, real_world, tell
 if TYPE_CHECKING:
     from keyrotor.core.head import Verdict
     from keyrotor.core.model import Task
+    from keyrotor.proceedings import Standing
     from keyrotor.world import RealWorld
 
 PREFIX = "inc-"  # of an incident's id; core.incident says so, which costs some ms to load
@@ -20,13 +21,23 @@ PREFIX = "inc-"  # of an incident's id; core.incident says so, which costs some 
 @json_option
 def status(as_json: bool) -> None:
     """Runs that are not finished first, then the age of every key, and what is left to a person."""
-    from keyrotor import casebook, chronicle, proceedings, runs, session
+    from keyrotor import chronicle, proceedings, runs, session
 
     world = real_world(as_json, True)
-    first = proceedings.brief(casebook.dockets(world.state))
+    first = proceedings.brief(_open_incidents(world))
     accounts = runs.accounts(world)
     found = chronicle.status(accounts, world.now(), session.at_work(accounts))
     tell({**found.as_json(), **first.data} if as_json else (*first.lines(), *found.lines()))
+
+
+def _open_incidents(world: RealWorld) -> list[Standing]:
+    from keyrotor import casebook
+
+    if all(docket.incident.is_closed for docket in casebook.dockets(world.state)):
+        return []
+    from keyrotor import incident  # what an incident needs takes long to load
+
+    return incident.status(world, None)
 
 
 @click.command()

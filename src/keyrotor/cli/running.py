@@ -94,9 +94,10 @@ def resume(run: str | None, settings: tuple[str, ...], as_json: bool) -> None:
 def rollback(run: str | None, yes: bool, confirm: str, as_json: bool) -> None:
     """End all old: an owed run without asking, or the newest closed RUN by name."""
     from keyrotor import runs
+    from keyrotor.core.ways import brings_back_leaked
 
     def consents(account: Account) -> bool:
-        if runs.brings_back_leaked(account.run):
+        if brings_back_leaked(account.run):
             return _is_typed(account, confirm)
         want_consent(yes or is_interactive(), f"keyrotor rollback {account.id} --yes")
         return yes or ask(f"Run {account.id} ended {account.run.outcome}. Put the former key back everywhere?")

@@ -147,15 +147,14 @@ def end(report: Report, as_json: bool) -> None:
 
 
 def tell(said: Mapping[str, Any] | Iterable[str]) -> None:
-    """The whole answer on stdout, one object or lines; a reader that has left is no fault of ours."""
+    """The whole answer on stdout, one object or lines. Raises KeyrotorError where it cannot be written; a reader that
+    has left is no fault of ours."""
     from keyrotor import console, screen
 
     if isinstance(said, Mapping):
         print_json(said)
     else:
-        out = screen.Plain(sys.stdout)
-        for line in said:
-            out.say(line)
+        _write("".join(f"{screen.encodable(line, sys.stdout)}\n" for line in said))
     console.hang_up()
 
 
@@ -170,9 +169,12 @@ def print_json(found: object) -> None:
     """One object. Raises KeyrotorError where it cannot be written; a reader that left is no fault of ours."""
     import json
 
-    text = json.dumps(found, ensure_ascii=not _is_unicode(sys.stdout), indent=2)
+    _write(json.dumps(found, ensure_ascii=not _is_unicode(sys.stdout), indent=2) + "\n")
+
+
+def _write(answer: str) -> None:
     try:
-        print(text, flush=True)
+        print(answer, end="", flush=True)
     except BrokenPipeError:
         sys.stdout = StringIO()
     except OSError as error:

@@ -61,7 +61,10 @@ def install(playbook: str | None, every: str, at: str, system: bool, dry_run: bo
 @yes_option
 @json_option
 def remove(playbook: str | None, system: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Stop and remove what `timer install` has made for PLAYBOOK."""
+    """Stop and remove what `timer install` has made for PLAYBOOK, also if that is gone.
+
+    A timer's own name, keyrotor-NAME.timer, does as well.
+    """
     want_consent(dry_run or yes or is_interactive(), "keyrotor timer remove --yes")
 
     from keyrotor import timer as timing

@@ -105,7 +105,7 @@ def _outcome(run: Run) -> Outcome:
 
 def may_turn_back(run: Run) -> bool:
     """Whether the run may turn back by itself: data in the plan, and how far the run has come."""
-    return run.has_way_back and run.goal is Value.NEW and not is_past_return(run)
+    return run.has_way_back and not run.plan.no_way_back and run.goal is Value.NEW and not is_past_return(run)
 
 
 def must_go_back(run: Run, row: Row, holds: Holds) -> bool:

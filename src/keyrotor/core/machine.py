@@ -78,6 +78,7 @@ class Drifted:
 
 
 ASKED = "asked for"  # the reason of a rollback that a person typed
+SIGNALLED = "interrupted by "  # how a reason begins where a signal has ended a go, or turned it back
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from keyrotor.core.machine import (
     TurnedBack,
 )
 from keyrotor.core.model import ALREADY, Act, Outcome, Purpose, Row, Task, Value
+from keyrotor.core.ways import brings_back_leaked
 from keyrotor.errors import Exit
 
 EXITS: Mapping[Outcome, Exit] = {
@@ -70,6 +71,7 @@ class Report:
     public: str = ""
     goal: Value = Value.NEW
     purpose: Purpose = Purpose.ROTATE
+    is_leaked: bool = False  # whether a way back would put a leaked value in force again
     notes: tuple[str, ...] = ()  # what a person should know or do besides
 
 
@@ -94,6 +96,7 @@ def of_run(run: Run, events: Iterable[Timed], outcome: Outcome, reason: str, not
         public=run.plan.public,
         goal=run.goal,
         purpose=run.plan.purpose,
+        is_leaked=brings_back_leaked(run),
         notes=tuple(notes),
     )
 

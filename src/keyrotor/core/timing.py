@@ -1,4 +1,4 @@
-"""When a timer wakes, and how long a rotation that it has begun may take to end. Pure.
+"""When a timer wakes, how long a rotation that it has begun may take to end, and how its install ended. Pure.
 
 A timer wakes more often than a key is due, and the playbook's `every` decides: so a rotation that failed is tried again
 at the next wake, and a machine that was off loses a day and no month.
@@ -7,12 +7,16 @@ at the next wake, and a machine that was off loses a day and no month.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from keyrotor.core import due
-from keyrotor.core.model import Act, Row
+from keyrotor.core.model import Act, Playbook, Row
+from keyrotor.core.serving import SAID, Intent
 from keyrotor.core.window import DAY, Window, is_open_at
+from keyrotor.errors import Exit
 
 AT = "04:00"
 _WEEK, _HALF_DAY = 7 * 86400.0, 12 * 3600.0
@@ -31,10 +35,59 @@ class Wish:
     every: str = ""  # "" leaves it as the playbook has it
     at: str = ""  # "" leaves it as it is installed
 
+    @property
+    def scope(self) -> str:
+        return "system" if self.is_system else "user"
+
     def command(self, verb: str, *options: str) -> str:
         """What to type for the same playbook and scope."""
         system = ["--system"] if self.is_system else []
         return " ".join(word for word in ("keyrotor timer", verb, *system, *options, self.book) if word)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A playbook that is gone, or does not matter: its timer was named."""
+
+    name: str
+    every: str = ""
+    window: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How an install or a removal ended."""
+
+    book: Playbook | Unread
+    action: str
+    outcome: str
+    intent: Intent
+    hints: tuple[str, ...] = ()
+    exit: Exit = Exit.DONE
+    next_wake: datetime | None = None
+
+    def lines(self) -> list[str]:
+        """What a person reads at the end."""
+        wakes = f"; it wakes next at {self.next_wake.astimezone():%Y-%m-%d %H:%M}" if self.next_wake else ""
+        notes = (f"note: {note}" for note in self.intent.notes)
+        return [f"{self.intent.unit}: {SAID[self.outcome]}{wakes}", *notes, *(f"hint: {hint}" for hint in self.hints)]
+
+    def as_json(self) -> Mapping[str, Any]:
+        """The one object that --json prints (docs/reference/json.md)."""
+        return {
+            "schema": 1,
+            "playbook": self.book.name,
+            "action": self.action,
+            "outcome": self.outcome,
+            "exit": int(self.exit),
+            "unit": self.intent.unit,
+            "scope": self.intent.scope,
+            "every": self.book.every,
+            "window": self.book.window,
+            "next": self.next_wake.isoformat() if self.next_wake else None,
+            "files": [{"path": path, "state": str(state)} for path, state in self.intent.files.items()],
+            "notes": list(self.intent.notes),
+        }
 
 
 @dataclass(frozen=True, slots=True)

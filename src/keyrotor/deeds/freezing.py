@@ -1,7 +1,9 @@
 """Evidence, kept as it is before anything is changed: logs, places, units, listeners, what git remembers.
 
 Rules:
-1. All of it is redacted: no value of the encrypted file, in any form, and nothing that looks like a key.
+1. All of it is redacted: no value of the encrypted file, in any form, and nothing that looks like a key. But what is no
+   secret stays (`_is_setting`), and in our own words, where no other value can stand, the rotated key alone is hidden:
+   an imprint or an address with a hole in it is no evidence.
 2. An exhibit that is kept stays as it is, whatever is done again; each is written whole or not at all.
 3. What cannot be kept is told, and keeps nobody from the rest; where nothing at all can be written, the step fails.
 """
@@ -21,6 +23,7 @@ from keyrotor.boundary import evidence, files, listeners, proc
 from keyrotor.boundary.forms import redacted
 from keyrotor.boundary.generate import new_key
 from keyrotor.boundary.git import Git
+from keyrotor.boundary.plaintext import unseal
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.boundary.unit_text import Unit
 from keyrotor.core.model import Act, Row, Source
@@ -31,6 +34,7 @@ from keyrotor.secret import Secret
 from keyrotor.units import contained
 
 LINES = 100_000  # of a journal
+SHORTEST = 6  # characters of a value that is hidden beside the key: no port has so many, nor has `false`
 PLACES = "places.json"
 BLIND = "nothing could be decrypted, so that no value could be hidden in it"
 
@@ -49,19 +53,19 @@ class _Folder:
     """The exhibits that are kept so far, and what could not be."""
 
     path: Path
-    secrets: Sequence[Secret]
     exhibits: list[Exhibit] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
-    def keep(self, name: str, what: str, make: Callable[[], bytes]) -> bytes:
-        """The exhibit, as it is kept; empty where there is none."""
+    def keep(self, name: str, what: str, make: Callable[[], bytes], secrets: Sequence[Secret]) -> bytes:
+        """The exhibit, as it is kept, without these; empty where there is none."""
         path = self.path / name
         try:
+            files.clear_leftover(path)  # of a kill: it would stay as a second name
             if not files.exists(path):
-                files.create(path, redacted(make(), self.secrets))
+                files.create(path, redacted(make(), secrets))
             seen = files.look(path)
         except PlaceError as error:
-            why = redacted(str(error).encode("utf-8", "replace"), self.secrets).decode(errors="replace")
+            why = redacted(str(error).encode("utf-8", "replace"), secrets).decode(errors="replace")
             self.missing.append(f"{what}: {why}")
             return b""
         self.exhibits.append(Exhibit(name, what, seen.digest, len(seen.data)))
@@ -77,29 +81,34 @@ class Freezing:
     rows: Sequence[Row]
     units: Sequence[Of]
     git: Git
-    secrets: Sequence[Secret] | None  # every value of the encrypted file; None where they are not known
+    secrets: Mapping[str, Secret] | None  # every value of the encrypted file; None where they are not known
 
     def freeze(self, folder: Path, since: datetime, logs: Sequence[Path]) -> Frozen:
         """Keep it in the folder. Raises PlaceError where nothing can be written."""
         files.make_folder(folder)
-        kept = _Folder(folder, self.secrets or ())
-        said = kept.keep(PLACES, "every place: imprint, mode, owner, time", self._places)
+        kept, keys = _Folder(folder), self._keys()
+        said = kept.keep(PLACES, "every place: imprint, mode, owner, time", self._places, keys)
         if not kept.exhibits:
             raise PlaceError(f"cannot keep any evidence in {folder}: {'; '.join(kept.missing)}")
         for of in self.units:
-            kept.keep(
-                f"listeners-{of.name}.txt", f"where {of.name} listens, and its processes", partial(_listening, of)
-            )
+            what = f"where {of.name} listens, and its processes"
+            kept.keep(f"listeners-{of.name}.txt", what, partial(_listening, of), keys)
         if self.secrets is None:
             kept.missing.append(f"logs, units and git: {BLIND}")
         else:
+            secrets = [*keys, *(each for each in self.secrets.values() if not _is_setting(each))]
             for of in self.units:
-                self._unit(kept, of, since)
-            kept.keep("git.txt", f"what the git repository of {self.source.file} remembers", self._git)
+                self._unit(kept, of, since, secrets)
+            kept.keep("git.txt", f"what the git repository of {self.source.file} remembers", self._git, secrets)
             for log in logs:
-                kept.keep(_named(log), f"access log {log}", partial(_end, log))
+                kept.keep(_named(log), f"access log {log}", partial(_end, log), secrets)
         salt, places = _read(said)
         return Frozen(str(folder), salt, tuple(kept.exhibits), places, tuple(kept.missing))
+
+    def _keys(self) -> list[Secret]:
+        """The rotated one, present and former."""
+        own = self.source.key
+        return [each for name, each in (self.secrets or {}).items() if name == own or name.startswith(f"{own} before ")]
 
     # -- places
 
@@ -140,10 +149,10 @@ class Freezing:
 
     # -- units
 
-    def _unit(self, kept: _Folder, of: Of, since: datetime) -> None:
-        kept.keep(f"unit-{of.name}.txt", f"what systemd says of {of.name}", partial(_shown, of))
+    def _unit(self, kept: _Folder, of: Of, since: datetime, secrets: Sequence[Secret]) -> None:
+        kept.keep(f"unit-{of.name}.txt", f"what systemd says of {of.name}", partial(_shown, of), secrets)
         what = f"the journal of {of.name} since {since.isoformat(timespec='seconds')}"
-        kept.keep(f"journal-{of.name}.txt", what, partial(_journal, of, since))
+        kept.keep(f"journal-{of.name}.txt", what, partial(_journal, of, since), secrets)
         try:
             unit = of.systemd.show(of.name)
             written = contained_unit.logs(contained.texts(unit))
@@ -152,7 +161,7 @@ class Freezing:
             return
         for path in written:
             if found := _specified(path, unit):
-                kept.keep(_named(Path(found)), f"log of {of.name}: {found}", partial(_end, Path(found)))
+                kept.keep(_named(Path(found)), f"log of {of.name}: {found}", partial(_end, Path(found)), secrets)
             else:
                 kept.missing.append(f"the log of {of.name}: {path} has a specifier that only systemd knows")
 
@@ -163,6 +172,12 @@ class Freezing:
         if not said:
             raise PlaceError("there is no repository")
         return b"".join(b"$ %b\n%b\n" % (os.fsencode(command), out) for command, out in said)
+
+
+def _is_setting(secret: Secret) -> bool:
+    """Whether to hide it would take more from the evidence than it tells: it is short, or a path that is there."""
+    value = unseal(secret)
+    return len(value) < SHORTEST or (value.startswith(b"/") and os.path.exists(value))
 
 
 def _shown(of: Of) -> bytes:

@@ -4,7 +4,9 @@ Rules:
 1. A refusal is a clear no (litellm_api.py); an answer that is none proves nothing and is waited out, within a bound.
 2. Who accepts a key that nobody has accepts the old one, too. Who answers to none, or to each, in another language than
    the API's (a port of metrics) is told, and is neither dead nor alive.
-3. A key is shown to the unit's own sockets only, and at the playbook's own address unless somebody else of this machine
+3. A clock may be set between the restart and the proof. How long ago that was is believed as far as the unit's process
+   has run, and nothing else: the rest of the time is waited.
+4. A key is shown to the unit's own sockets only, and at the playbook's own address unless somebody else of this machine
    has its port, as may be while the unit is down: who has it is looked at in each round, before a key is shown.
 """
 
@@ -74,19 +76,22 @@ class Proving:
     every: float = EVERY
     grace: float = GRACE
     _doors: dict[str, _Door] = field(default_factory=dict)
+    _until: dict[datetime, float] = field(default_factory=dict)  # a second old key waits no second time
 
     def prove(
-        self, old: Secret, new: Secret, since: datetime, within: float, told: Callable[[int, int], None]
+        self, old: Secret, new: Callable[[], Secret], since: datetime, within: float, told: Callable[[int, int], None]
     ) -> Proof:
         """Ask every listener until `within` seconds after `since`. Raises PlaceError where nobody can be asked."""
         self._doors.clear()
         began, start = self.now(), time.monotonic()
-        until = start + within - (began - since).total_seconds()
-        latest = max(until, start) + self.grace
+        until = self._until.setdefault(since, start - self._age(since) + within)
+        latest, present = max(until, start) + self.grace, new()
         for rounds in count(1):
             self._find()
             for door in self._doors.values():
-                self._ask(door, old, new, time.monotonic() - start)
+                self._ask(door, old, present, time.monotonic() - start)
+            if any(door.asked and not door.takes_new for door in self._doors.values()):
+                present = new()  # somebody may have rotated it meanwhile
             left = max(0.0, until - time.monotonic())
             told(math.floor(within - min(left, within)), math.ceil(within))
             if left <= 0 and (self._is_settled() or (time.monotonic() > latest and rounds > QUIET)):
@@ -94,6 +99,12 @@ class Proving:
             every = min(self.every, max(BRIEF, within / QUIET))
             self.rest(min(every, left) if left > 0 and self._is_settled() else every)
         return self._proof(began)
+
+    def _age(self, since: datetime) -> float:
+        """How many seconds ago that was, at least."""
+        pid = self.systemd.show(self.unit).pid if self.systemd else 0
+        runs = proc.age(pid) if pid else None
+        return max(0.0, min((self.now() - since).total_seconds(), runs or 0.0))
 
     def _is_settled(self) -> bool:
         """Whether more questions would change nothing."""

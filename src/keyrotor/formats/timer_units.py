@@ -39,22 +39,11 @@ _CONDITION = 'said=$("$@"); echo "$said"; case $said in "not due"*) exit 1; esac
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """All that the three texts are made of; paths are absolute."""
+class Names:
+    """What the three units are called, and whose they are."""
 
     stem: str  # `keyrotor-litellm-master-key`
     scope: str
-    user: str  # whom it runs as, in the system's scope; "" leaves it
-    key: str  # the name of the key, for people
-    playbook: str
-    project: str
-    program: Sequence[str]  # keyrotor, without what it is to do
-    variables: Mapping[str, str]
-    calendar: str  # when it wakes
-    delay: int  # minutes that it may be late
-    way_back: float  # seconds
-    longest: float  # seconds
-    runs_commands: bool
 
     @property
     def timer(self) -> str:
@@ -72,6 +61,23 @@ class Wanted:
     def names(self) -> tuple[str, str, str]:
         """What wakes comes last: nothing is woken that is not there yet."""
         return (self.failed, self.service, self.timer)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted(Names):
+    """All that the three texts are made of; paths are absolute."""
+
+    user: str  # whom it runs as, in the system's scope; "" leaves it
+    key: str  # the name of the key, for people
+    playbook: str
+    project: str
+    program: Sequence[str]  # keyrotor, without what it is to do
+    variables: Mapping[str, str]
+    calendar: str  # when it wakes
+    delay: int  # minutes that it may be late
+    way_back: float  # seconds
+    longest: float  # seconds
+    runs_commands: bool
 
 
 def texts(wanted: Wanted) -> dict[str, str]:
@@ -171,7 +177,9 @@ def _stage(wanted: Wanted) -> str:
     """Who runs it, where, and with what around."""
     user = f"User={specified(wanted.user)}\n" if wanted.user else ""
     variables = "".join(f"Environment={word(f'{name}={text}')}\n" for name, text in wanted.variables.items())
-    return f"{user}WorkingDirectory={whole(wanted.project)}\n{variables}"
+    # A `-`, for systemd takes a folder that is not there (200) for a quiet skip, too: without it keyrotor is asked, and
+    # what it says of a playbook that is gone is no skip.
+    return f"{user}WorkingDirectory=-{whole(wanted.project)}\n{variables}"
 
 
 def _command(argv: Sequence[str]) -> str:

@@ -24,11 +24,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from keyrotor.boundary import generate
+from keyrotor.boundary import files, generate
 from keyrotor.boundary.process import Done, Processes, environment
+from keyrotor.boundary.reading import inode
 from keyrotor.boundary.systemd import with_runtime_dir
 from keyrotor.core.checkup import Examined, Line, State
 from keyrotor.errors import PlaceError
+from keyrotor.formats import timer_units
 
 WITHIN = 120  # seconds; two calls of sops with 60 s each, should a key command hang
 # What a service may set that decides what it can read and write; systemd-run takes each as `systemctl show` prints it.
@@ -46,7 +48,10 @@ _NOT_CARRIED = (
 _DEFAULTS = {"UMask": "0022", "SystemCallErrorNumber": "2147483646"}  # the latter stands for a kill
 _UNSET = ("", "no", "~")
 _ASKED = ",".join(
-    ("LoadState", "Environment", "EnvironmentFiles", "UnsetEnvironment", "ExecStart", *_CARRIED, *_NOT_CARRIED)
+    (
+        *("LoadState", "FragmentPath", "Environment", "EnvironmentFiles", "UnsetEnvironment", "ExecStart"),
+        *(*_CARRIED, *_NOT_CARRIED),
+    )
 )
 _OPEN = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")  # what systemd-run needs for itself; no values
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
@@ -65,6 +70,7 @@ class Service:
     programs: tuple[str, ...] = ()  # what it starts
     not_carried: tuple[str, ...] = ()  # what it sets besides, which is not the same here
     load: str = ""
+    fragment: str = ""  # its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class AsTimer:
         present = with_runtime_dir(environment(self.env)) if self.scope == "user" else environment(self.env)
         service = self._service(present)
         self._want_startable(service)
+        self._want_same(service, playbook)
         given = {name: text for name, text in service.variables.items() if name not in _OPEN}
         unit = f"keyrotor-doctor-{generate.new_run_id()}"
         try:
@@ -113,6 +120,15 @@ class AsTimer:
         for path in service.programs:
             if _is_absent(path) or _is_no_program(path):
                 raise PlaceError(f"{_CANNOT}: {self.service} starts {path}, which is no program", hint=edit)
+
+    def _want_same(self, service: Service, playbook: str) -> None:
+        """Raises PlaceError where a service of ours rotates by another playbook, be it this one before it was moved."""
+        text = files.look(Path(service.fragment)).data if service.fragment else b""
+        other = timer_units.playbook(text.decode("utf-8", "surrogateescape"))
+        if other and playbook and inode(other) != inode(playbook):
+            system = " --system" if self.scope == "system" else ""
+            why = f"{self.service} rotates by {other}, not by this playbook"
+            raise PlaceError(f"{_CANNOT}: {why}", hint=f"keyrotor timer status{system} {shlex.quote(playbook)}")
 
     def _not_carried(self, service: Service) -> Iterator[Line]:
         if service.not_carried:
@@ -158,6 +174,7 @@ def parsed(shown: str) -> Service:
         programs=tuple(each[1] for each in starts if each and os.path.isabs(each[1])),
         not_carried=tuple(name for name in _NOT_CARRIED if told.get(name, "") not in _UNSET),
         load="loaded",
+        fragment=told.get("FragmentPath", ""),
     )
 
 

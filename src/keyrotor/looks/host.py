@@ -10,11 +10,17 @@ import pwd
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
+from keyrotor.boundary import files
+from keyrotor.boundary.reading import inode
 from keyrotor.boundary.systemd import Systemd, timer_names
 from keyrotor.boundary.unit_text import Timer
 from keyrotor.core import due
 from keyrotor.core.findings import Finding, found
+from keyrotor.core.model import Playbook
+from keyrotor.errors import PlaceError
+from keyrotor.formats import timer_units
 from keyrotor.ports import Seen
 
 GRACE = timedelta(days=1)  # past its moment: a random delay, a machine that was asleep
@@ -39,7 +45,11 @@ class Host:
             yield found("timer-absent", names[0], playbook=book)
             return
         timer = next((each for each in known if each.active == "active"), known[0])
-        yield from self._of(timer, self._woken(timer, asked[2:]), seen, book)
+        service = self._woken(timer, asked[2:])
+        if other := _other(service, seen.book):
+            yield _strayed(timer, other, book)
+        else:
+            yield from self._of(timer, service, seen, book)
 
     def _woken(self, timer: Timer, asked: list[Timer]) -> Timer:
         """The service that the timer wakes; it is asked for only where it has another name than the timer's."""
@@ -54,6 +64,25 @@ class Host:
         if service.active == "failed" or service.result not in ("", "success", SKIPPED):
             words = {"service": service.name, "result": service.result, "scope": self.scope}
             yield found("timer-failed", timer.name, **words)
+
+
+def _other(service: Timer, book: Playbook) -> str:
+    """The playbook that a service of ours rotates by, where that is not this one; "" otherwise."""
+    try:
+        text = files.look(Path(service.fragment)).data if service.fragment else b""
+    except PlaceError:
+        return ""
+    other = timer_units.playbook(text.decode("utf-8", "surrogateescape"))
+    return "" if not other or inode(other) == inode(book.path) else other
+
+
+def _strayed(timer: Timer, other: str, book: str) -> Finding:
+    """The mend is an install, which takes the timer from a playbook that is gone, and from no other."""
+    install = f"keyrotor timer install {book}"
+    is_gone = inode(other) is None
+    how = "which is gone" if is_gone else "which is another playbook"
+    mend = install if is_gone else f"give one of the two playbooks another name, then: {install}"
+    return found("timer-strayed", timer.name, path=other, how=how, mend=mend)
 
 
 def _silence(timer: Timer, seen: Seen) -> str:

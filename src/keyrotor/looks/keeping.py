@@ -18,6 +18,7 @@ from keyrotor.boundary import files, keychain, plaintext, proc, writable
 from keyrotor.boundary.process import Processes, environment
 from keyrotor.core.checkup import Check, Line, State
 from keyrotor.core.model import Source
+from keyrotor.core.ways import ways
 from keyrotor.errors import JournalError, PlaceError
 from keyrotor.journal import Account, Journal
 
@@ -102,7 +103,7 @@ class Keeping:
             return Line("owed", State.UNKNOWN, f"run {run.id} of {run.run.plan.playbook} is under way")
         raise PlaceError(
             f"cannot start another run: run {run.id} of {run.run.plan.playbook} is not finished",
-            hint=f"keyrotor resume {run.id}  (goes on)   or   keyrotor rollback {run.id}  (ends all old)",
+            hint=ways(run.run),
         )
 
     def _disk(self) -> str:

@@ -20,6 +20,7 @@ from keyrotor.core.findings import Finding, found
 from keyrotor.core.kinds import typed
 from keyrotor.core.model import Outcome
 from keyrotor.core.recorded import Past
+from keyrotor.core.ways import ways
 from keyrotor.errors import PlaceError
 from keyrotor.formats import encrypted_dotenv
 from keyrotor.ports import Seen
@@ -106,14 +107,12 @@ def _owed(seen: Seen) -> Iterator[Finding]:
         if who := _at_work(past, seen.recorded.runs):
             yield found("run-going", source.file, run=run, how=who, playbook=book)
             continue
-        back = f"keyrotor rollback {run}  (ends all old)"
-        if not past.run.has_way_back:
-            back = f"keyrotor abandon {run} --reason …  (mended by hand)"
+        on = ways(past.run)
         goal, state = past.run.goal if past.run.has_way_back else "present", str(past.outcome)
         if holder := proc.lock_holder(Path(source.file).parent):
             state += f", its lock held by {proc.name(holder.pid)} (process {holder.pid})"
-            back += f"   once process {holder.pid} has ended"
-        yield found("run-owed", source.file, run=run, state=state, goal=goal, back=back)
+            on += f"   once process {holder.pid} has ended"
+        yield found("run-owed", source.file, run=run, state=state, goal=goal, ways=on)
     last = seen.recorded.last_rotation(source)
     if last and last.outcome is Outcome.OLD_ALIVE:
         yield found("old-key-alive", source.file, run=last.run.plan.run, playbook=book)

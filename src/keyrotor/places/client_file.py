@@ -85,7 +85,7 @@ class ClientFile:
             return [str(error)]
         if not self._stale(leaves, Value.NEW, pair) and not self._ailing(leaves):
             return []
-        if not splice.SAFE.fullmatch(unseal(pair.old)):
+        if not (pair.is_leaked or splice.SAFE.fullmatch(unseal(pair.old))):
             return [f"cannot write {self.path}: the present value has characters that must be quoted to be put back"]
         if not is_telling(pair.old) and not self.known.is_own:
             return [f"cannot write {self.path}: the present value is too short to be told from other words"]

@@ -4,6 +4,8 @@ It is rendered whole only where it is absent. Keys that are not ours are never r
 differs from the encrypted file is refused, never overwritten in silence. That is a rotation's rule; `materialise`,
 which a person asks for, replaces what differs, but for a key that must never change. A rotation leaves the line as it
 is (what a unit took from it is seen in the unit itself); `materialise` wants one that all readers take alike.
+Where the old value is leaked the new one is put whatever stands under the key, be it nothing: somebody may have emptied
+the file first.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class EnvFile:
         reasons = [f"cannot write {self.path}: its {key} differs from the encrypted file" for key in differing]
         missing = [key for key in self.keys if key != self.key and key not in pair.siblings]
         reasons += [f"cannot write {self.path}: the encrypted file has no key {key}" for key in missing]
-        return reasons + self._unsafe(pair) + writable.refusals(self.path)
+        return reasons + self._unsafe(pair) + self._unspliced(pair) + writable.refusals(self.path)
 
     def holds(self, pair: Pair) -> Holds:
         if not files.exists(self.path):
@@ -60,7 +62,9 @@ class EnvFile:
 
     def put(self, goal: Value, pair: Pair) -> str:
         if files.exists(self.path):
-            wrote = files.update(self.path, lambda data: self._spliced(data, pair.named(goal), pair[goal]))
+            if self.holds(pair) is Holds.NEITHER:
+                private.make_private(self.path)  # before the key is in it
+            wrote = files.update(self.path, lambda data: self._spliced(data, goal, pair))
         else:
             wrote = self._render(goal, pair)
         if self.holds(pair) is not Holds(goal):
@@ -83,14 +87,14 @@ class EnvFile:
         if not files.exists(self.path):
             return [Change(text=f"made anew, mode 0600, with {', '.join(self._rendered(pair.new, pair))}")]
         data = files.whole(self.path)
-        self._spliced(data, pair.named(Value.NEW), pair.new)  # a splice that would be refused is found here
+        self._spliced(data, Value.NEW, pair)  # a splice that would be refused is found here
         mine = [leaf for leaf in self._leaves(data) if leaf.key == self.key]
         if not mine:
             return [Change(text=f"one more line, {self.key}=…")]
-        tokens = [token for one in pair.named(Value.NEW) for token in _whole(mine, one)]
+        tokens = [_token(leaf) for leaf in _of(mine, pair.named(Value.NEW))]
         return [
             Change(self.key, *splice.position(data, token.start), token.start, token.end, len(unseal(pair.new)))
-            for token in sorted(tokens, key=lambda token: token.start)
+            for token in tokens
         ]
 
     def inputs(self) -> list[Path]:
@@ -186,9 +190,18 @@ class EnvFile:
         return reasons
 
     def _unsafe(self, pair: Pair) -> list[str]:
-        if splice.SAFE.fullmatch(unseal(pair.old)):
+        if pair.is_leaked or splice.SAFE.fullmatch(unseal(pair.old)):
             return []
         return [f"cannot write {self.path}: the present value has characters that must be quoted to be put back"]
+
+    def _unspliced(self, pair: Pair) -> list[str]:
+        """Why the new value could not be put over whatever stands there, where it would be."""
+        try:
+            if pair.is_leaked:
+                self._spliced(files.whole(self.path), Value.NEW, pair)
+        except PlaceError as error:
+            return [str(error) if str(self.path) in str(error) else f"cannot write {self.path}: {error}"]
+        return []
 
     def _leaves(self, data: bytes) -> tuple[splice.Leaf, ...]:
         try:
@@ -196,12 +209,23 @@ class EnvFile:
         except PlaceError as error:
             raise PlaceError(f"cannot read {self.path}: {error}") from None
 
-    def _spliced(self, data: bytes, stale: Sequence[Secret], secret: Secret) -> bytes:
-        mine = [leaf for leaf in self._leaves(data) if leaf.key == self.key]
+    def _spliced(self, data: bytes, goal: Value, pair: Pair) -> bytes:
+        leaves, value = self._leaves(data), unseal(pair[goal])
+        is_emptied = pair.is_leaked and not leaves  # then what reads it lacks the other keys, too
+        mine = [leaf for leaf in leaves if leaf.key == self.key]
         if not mine:
-            return dotenv.with_line(data, self.key, unseal(secret))
-        tokens = [token for one in stale for token in _whole(mine, one)]
-        return splice.replace(dotenv.read, data, tokens, unseal(secret))
+            return self._lengthened(data, self._rendered(pair[goal], pair) if is_emptied else {self.key: value})
+        is_any = pair.is_leaked and goal is Value.NEW
+        stale = mine if is_any else _of(mine, pair.named(goal))
+        return splice.replace(dotenv.read, data, [_token(leaf) for leaf in stale], value)
+
+    def _lengthened(self, data: bytes, values: Mapping[str, bytes]) -> bytes:
+        try:
+            for name, value in values.items():
+                data = dotenv.with_line(data, name, value)
+        except ValueError as error:
+            raise PlaceError(f"cannot write {self.path}: {_cause(error)}") from None
+        return data
 
     def _render(self, goal: Value, pair: Pair) -> bool:
         self._make(self._rendered(pair[goal], pair))
@@ -227,7 +251,7 @@ class EnvFile:
     def _refused_to_render(self, pair: Pair) -> list[str]:
         """Why the absent file could not be made; its folder may be absent too."""
         try:
-            dotenv.render(self._rendered(pair.old, pair))
+            dotenv.render(self._rendered(pair.new if pair.is_leaked else pair.old, pair))
         except PlaceError as error:
             return [str(error)]
         except ValueError as error:
@@ -242,10 +266,14 @@ class EnvFile:
         return [f"{why}{link}" for why in writable.absent_refusals(real)]
 
 
-def _whole(leaves: Sequence[splice.Leaf], secret: Secret) -> tuple[splice.Token, ...]:
-    """The leaves that are this value and nothing else, be it none or one that must be quoted."""
-    mine = (leaf for leaf in leaves if is_same(secret, leaf.text))
-    return tuple(splice.Token(leaf, leaf.offsets[0], leaf.offsets[-1]) for leaf in mine)
+def _of(leaves: Sequence[splice.Leaf], secrets: Sequence[Secret]) -> list[splice.Leaf]:
+    """The leaves that are one of these values and nothing else."""
+    return [leaf for leaf in leaves if any(is_same(secret, leaf.text) for secret in secrets)]
+
+
+def _token(leaf: splice.Leaf) -> splice.Token:
+    """All that the leaf says, be it nothing or what must be quoted."""
+    return splice.Token(leaf, leaf.offsets[0], leaf.offsets[-1])
 
 
 def _is_well(data: bytes, leaf: splice.Leaf, secret: Secret) -> bool:

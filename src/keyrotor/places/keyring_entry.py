@@ -35,7 +35,7 @@ class KeyringEntry:
             return [f"{error} ({error.hint})" if error.hint else str(error)]
         if not found:
             return [f"cannot write {self.label}: {self._absent()}; make it: {self.hint}"]
-        if not splice.SAFE.fullmatch(unseal(pair.old)):
+        if not (pair.is_leaked or splice.SAFE.fullmatch(unseal(pair.old))):
             return [f"cannot write {self.label}: the present value has characters that must be quoted to be put back"]
         return []
 

@@ -156,7 +156,7 @@ class Litellm:
         if unit is None:
             return []
         reasons = []
-        if self.within < unit.stop_timeout + START:
+        if unit.load == "loaded" and self.within < unit.stop_timeout + START:
             reasons.append(
                 f"cannot wait long enough for {self.url}: within is {self.within:g} s, but {unit.name} may take "
                 f"{unit.stop_timeout:g} s to stop and {START:g} s to start (set TimeoutStopSec, or a longer within)"

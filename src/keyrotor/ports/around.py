@@ -64,6 +64,9 @@ class Repository(Protocol):
 class Service(Protocol):
     """The gateway's unit, and the socket that holds its port. What is done was told by a look before."""
 
+    def tidy(self) -> None:
+        """Clear away what killed installs and removals have left: it may hold a value. Raises PlaceError."""
+
     def to_install(self) -> Intent: ...
     def install(self) -> None:
         """Put both in place and start them. Safe after nothing, after half, and twice. Raises PlaceError."""

@@ -24,11 +24,12 @@ class Responder(Protocol):
         """End the containment: it listens as before. Nothing contained is well too. Raises PlaceError."""
 
     def prove(
-        self, old: Secret, new: Secret, since: datetime, within: float, told: Callable[[int, int], None]
+        self, old: Secret, new: Callable[[], Secret], since: datetime, within: float, told: Callable[[int, int], None]
     ) -> Proof:
         """Ask every listener, again and again until `within` seconds after `since`; `told` hears how many of how many
-        seconds are over. A playbook without a gateway has nobody to ask: its proof has no listeners and `is_moot`, and
-        must keep nothing from being done. Raises PlaceError where somebody is to be asked and cannot be."""
+        seconds are over. `new` tells the value that is present, and is asked again where that is refused. A playbook
+        without a gateway has nobody to ask: its proof has no listeners and `is_moot`, and must keep nothing from being
+        done. Raises PlaceError where somebody is to be asked and cannot be."""
 
     def exposure(self, new: Secret, since: str, until: str) -> Exposure:
         """What was made at the gateway in the window, as far as anybody can know. Writes nothing."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keyrotor.boundary.systemd import Systemd
-from keyrotor.boundary.unit_folder import PRIVATE, UnitFolder, staged
+from keyrotor.boundary.unit_folder import PRIVATE, UnitFolder, clear_staged, staged
 from keyrotor.core.checkup import Line
 from keyrotor.core.serving import Intent, Removed, Wish
 from keyrotor.errors import PlaceError
@@ -43,6 +43,12 @@ class GatewayUnits:
     troubles: Sequence[tuple[str, str]] = ()  # what would keep the gateway from working, whatever stands there
     _before: Standing | None = field(default=None, init=False)
     _made: list[str] = field(default_factory=list, init=False)  # what is kept since this install
+
+    def tidy(self) -> None:
+        """Clear away what killed installs and removals have left. Raises PlaceError."""
+        clear_staged(self.staging)
+        for name in (self.wanted.name, self.wanted.socket):
+            self.folder.tidy(name)
 
     # -- install
 

@@ -60,6 +60,11 @@ def lines(facts: Facts, files: Sequence[File], troubles: Sequence[str]) -> Itera
     yield _due(facts)
 
 
+def of_another(facts: Facts, why: str, mend: str) -> list[Line]:
+    """What is to be told where the timer of that name is another playbook's: how that one stands is not ours to say."""
+    return [Line(facts.wanted.timer, State.ILL, why, mend), _due(facts)]
+
+
 def _file(facts: Facts, file: File) -> Line:
     install = facts.wish.command("install")
     if file.is_masked:
@@ -92,7 +97,7 @@ def _last(facts: Facts) -> Line:
         return Line("last run", State.ILL, f"it failed ({service.result})", shown)
     if service.active in ("activating", "deactivating"):
         return Line("last run", State.WELL, "it is at work just now")
-    if not facts.timer.has_fired:
+    if not (facts.timer.has_fired or service.begun):
         return Line("last run", State.WELL, "it has not woken yet")
     said = "nothing was due" if service.result == SKIPPED else "nothing failed"
     return Line("last run", State.WELL, said)

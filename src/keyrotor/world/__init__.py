@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # what a rotation need not load
     from keyrotor.core.timing import Wish as TimerWish
     from keyrotor.ports.responding import Responder
     from keyrotor.telling import Post
-    from keyrotor.timer import Timing
+    from keyrotor.timer import Installed, Timing
 
 
 class RealWorld(Parts):
@@ -270,6 +270,11 @@ class RealWorld(Parts):
         from keyrotor.world import timing
 
         return timing.timing(self, book, rows, wish)
+
+    def timers(self, wish: TimerWish) -> Sequence[Installed]:
+        from keyrotor.world import timing
+
+        return timing.installed(self, wish)
 
     def variables(self) -> Mapping[str, str]:
         from keyrotor.looks import environment

@@ -80,7 +80,7 @@ class Deeds:
         return first
 
     def prove(
-        self, old: Secret, new: Secret, since: datetime, within: float, told: Callable[[int, int], None]
+        self, old: Secret, new: Callable[[], Secret], since: datetime, within: float, told: Callable[[int, int], None]
     ) -> Proof:
         if not self.gateways:
             now = self.now().isoformat()
@@ -120,9 +120,8 @@ def responder(world: RealWorld, book: Playbook, rows: Sequence[Row], values: Map
     answered = {unit.id for unit in whose.values() if unit}
     gateways += [_gateway(world, book, unit, None) for unit in units.values() if unit.id not in answered]
     of = [Of(row.place, full_name(row), world.manager(row.options["scope"])) for row in units.values()]
-    secrets = None if values is None else list(values.values())
     git = world.repository(Path(book.source.file))
-    return Deeds(book.name, Freezing(book.name, book.source, rows, of, git, secrets), gateways, world.now)
+    return Deeds(book.name, Freezing(book.name, book.source, rows, of, git, values), gateways, world.now)
 
 
 def _gateway(world: RealWorld, book: Playbook, unit: Row | None, door: Row | None) -> Gateway:

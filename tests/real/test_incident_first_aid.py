@@ -1,0 +1,155 @@
+"""An incident where somebody has done something first, or where the leaked key is one that must be quoted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from on_lab import Keyrotor, StartKeyrotor, events, new_value, sops_set, stray
+from test_incident import OPEN, is_replaced, respond
+
+from keyrotor.demo.lab import Lab
+from keyrotor.demo.user_systemd import UserManager
+
+KEY = "LITELLM_MASTER_KEY"
+FirstAid = Callable[[Lab], object]
+
+
+def delete(lab: Lab) -> None:
+    lab.env_file.unlink()
+
+
+def empty(lab: Lab) -> None:
+    lab.env_file.write_text("")
+    lab.env_file.chmod(0o644)
+
+
+def take_the_line_out(lab: Lab) -> None:
+    lab.env_file.write_text(re.sub(f"(?m)^{KEY}=.*\n", "", lab.env_file.read_text()))
+
+
+def take_the_value_out(lab: Lab) -> None:
+    lab.env_file.write_text(re.sub(f"(?m)^{KEY}=.*$", f"{KEY}=", lab.env_file.read_text()))
+
+
+def put_another(lab: Lab) -> None:
+    lab.env_file.write_text(re.sub(f"(?m)^{KEY}=.*$", f'{KEY}="{new_value()}"', lab.env_file.read_text()))
+
+
+def is_whole(lab: Lab) -> None:
+    """The env file has the present key and the salt, once each, and is nobody else's to read."""
+    text = lab.env_file.read_text()
+    assert text.count(f"{KEY}=") == text.count("LITELLM_SALT_KEY=") == 1
+    assert lab.current_key() in text
+    assert lab.env_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("first_aid", "is_stopped"),
+    [(delete, False), (delete, True), (empty, True), (take_the_value_out, True), (put_another, False)],
+)
+def test_first_aid_keeps_no_leaked_key_alive(
+    lab: Lab, keyrotor: Keyrotor, manager: UserManager, first_aid: FirstAid, is_stopped: bool
+) -> None:
+    """What the unit reads gets the new value, whatever stood there; no rollback brings the leaked one back."""
+    respond(lab)
+    old = lab.current_key()
+    first_aid(lab)
+    if is_stopped:
+        assert lab.unit
+        manager.systemctl("stop", lab.unit)
+    assert keyrotor(lab, "rotate", "--yes").returncode == 3
+    done = keyrotor(lab, *OPEN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    is_replaced(lab, old)
+    is_whole(lab)
+    assert stray(lab.root, [old]) == []
+
+    run = next(run for run, kind, _ in events(lab) if kind == "opened")
+    refused = keyrotor(lab, "rollback", run, "--confirm", run)
+    assert (refused.returncode, "absent before it, or without the old key" in refused.stderr) == (2, True)
+    is_replaced(lab, old)
+    assert keyrotor(lab, "status", "--json").stdout.count('"owed": []') == 1
+
+
+def test_a_leaked_key_that_must_be_quoted_is_replaced(lab: Lab, keyrotor: Keyrotor, manager: UserManager) -> None:
+    """It works, and could not be put back: clients and env file get the new one, and nothing goes back."""
+    respond(lab)
+    old, leaked = lab.current_key(), f"sk it's a$b {new_value()[3:]}"
+    for path in (lab.env_file, lab.settings):
+        quoted = f'"{leaked}"' if path == lab.env_file else leaked
+        path.write_text(path.read_text().replace(old, quoted))
+    lab.run("/bin/sh", "-c", sops_set(lab, KEY, leaked.replace("'", "'\\''")))
+    assert lab.unit
+    manager.systemctl("restart", lab.unit)
+    lab.wait_until_healthy()
+    assert (lab.current_key(), lab.status(leaked)) == (leaked, 200)
+    refused = keyrotor(lab, "rotate", "--yes")
+    assert (refused.returncode, "must be quoted to be put back" in refused.stderr) == (3, True)
+
+    done = keyrotor(lab, *OPEN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    is_replaced(lab, leaked)
+    assert f'{KEY}="{lab.current_key()}"\n' in lab.env_file.read_text()
+    assert lab.settings.read_text().count(f'"apiKey": "{lab.current_key()}"') == 2
+    run = next(run for run, kind, _ in events(lab) if kind == "opened")
+    refused = keyrotor(lab, "rollback", run, "--confirm", run)
+    assert (refused.returncode, "the old key would have to be quoted in" in refused.stderr) == (2, True)
+    is_replaced(lab, leaked)
+
+
+@pytest.mark.parametrize("event", ["opened", "moving env-file"])
+def test_killed_after_first_aid_it_goes_on(
+    lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor, event: str
+) -> None:
+    """The run knows that whatever stands in the env file is replaced; nothing turns back, whoever asks for it."""
+    respond(lab, "stop")
+    old = lab.current_key()
+    take_the_value_out(lab)
+    process = start_keyrotor(lab, *OPEN)
+    deadline = time.monotonic() + 60
+    while event not in [f"{kind} {data.get('row', '')}".strip() for _, kind, data in events(lab)]:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    run = next(run for run, kind, _ in events(lab) if kind == "opened")
+    refused = keyrotor(lab, "rollback", run, "--confirm", run)
+    assert (refused.returncode, f"keyrotor resume {run}" in refused.stderr) == (2, True), refused.stderr
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    is_replaced(lab, old)
+    is_whole(lab)
+    assert not any(kind == "turned-back" for _, kind, _ in events(lab))
+
+
+def test_what_cannot_be_replaced_all_the_same_is_told_with_what_to_type(lab: Lab, keyrotor: Keyrotor) -> None:
+    """A file above the unit with no key, and a line of which nobody knows how it is read: never `repair`, which would
+    put the leaked key back; once both are mended `incident resume` goes on."""
+    respond(lab)
+    old = lab.current_key()
+    before = lab.project / "before.json"
+    before.write_text("{}")
+    head, unit, tail = re.split(r'(\[\[place\]\]\nkind +=  *"systemd-unit")', lab.playbook.read_text())
+    place = f'[[place]]\nkind = "client-file"\nid = "before"\npath = "{before}"\n\n'
+    lab.playbook.write_text(head + place + unit + tail)
+    lab.env_file.write_text(re.sub(f"(?m)^{KEY}=.*$", f"{KEY}= # taken out", lab.env_file.read_text()))
+    told = keyrotor(lab, *OPEN)
+    assert told.returncode == 21, told.stdout + told.stderr
+    case = next(run for run, _, _ in events(lab))
+    assert f"hint: keyrotor incident resume {case}" in told.stdout
+    assert "keyrotor repair" not in told.stdout + told.stderr
+    assert (f"cannot write {lab.env_file}" in told.stdout, lab.status(old)) == (True, 200)
+
+    before.write_text(f'{{"key": "{old}"}}')
+    take_the_line_out(lab)
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    is_replaced(lab, old)
+    assert Path(before).read_text() == f'{{"key": "{lab.current_key()}"}}'
