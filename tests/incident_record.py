@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from keyrotor.casebook import Casebook
-from keyrotor.core import incident, machine
-from keyrotor.core.incident import Began, Case, Did, IncidentClosed, IncidentOpened, Missed
+from keyrotor.core import machine
+from keyrotor.core.incident_events import Began, Case, Did, Event, IncidentClosed, IncidentOpened, Missed
 from keyrotor.core.model import Act, Outcome, Plan, Row, Source, Value
 from keyrotor.core.response import (
     Contained,
@@ -40,7 +40,7 @@ HOME = "/home/ann/lab"
 SECRETS = f"{HOME}/secrets/global.enc.env"
 FOLDER = f"/home/ann/.local/state/keyrotor/incidents/{ID}/evidence/{BOOK}"
 DOOR = "http://127.0.0.1:4000"
-Rows = Sequence[tuple[float, incident.Event]]  # seconds after NIGHT
+Rows = Sequence[tuple[float, Event]]  # seconds after NIGHT
 
 
 def built(kind: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 from keyrotor.casebook import Casebook
 from keyrotor.chain import Chain
-from keyrotor.core.incident import Began, Case, Did, IncidentClosed, IncidentOpened
+from keyrotor.core.incident_events import Began, Case, Did, IncidentClosed, IncidentOpened
 from keyrotor.core.response import Contained
 from keyrotor.errors import JournalError, UsageError
 from keyrotor.journal import Journal

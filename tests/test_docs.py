@@ -42,7 +42,7 @@ from keyrotor import (
 )
 from keyrotor.boundary.generate import Recipe
 from keyrotor.cli import doctor, notify
-from keyrotor.core import addressee, checkup, discovered, due, founding, incident, machine, model, notice, report
+from keyrotor.core import addressee, checkup, discovered, due, founding, incident_events, machine, model, notice, report
 from keyrotor.core.due import seconds
 from keyrotor.core.machine import EVENTS, TRANSITIONS, Phase
 from keyrotor.core.materialised import Compared
@@ -211,7 +211,7 @@ def test_every_allowed_word_of_a_playbook_is_in_the_reference() -> None:
         assert [word for word in words if not in_code(f'"{word}"', row)] == []
 
 
-@pytest.mark.parametrize(("heading", "events"), [("## Events", EVENTS), ("## Incidents", incident.EVENTS)])
+@pytest.mark.parametrize(("heading", "events"), [("## Events", EVENTS), ("## Incidents", incident_events.EVENTS)])
 def test_every_event_and_its_fields_are_in_the_journal_page(heading: str, events: Mapping[str, type]) -> None:
     """journal.md has a row for each event of a run and of an incident, with the event's fields in their order."""
     found = rows(section(page("reference/journal.md"), heading))

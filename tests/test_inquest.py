@@ -26,7 +26,7 @@ from keyrotor.boundary import plaintext
 from keyrotor.boundary.cleaning import Cleaner
 from keyrotor.boundary.signals import Signals
 from keyrotor.core import machine
-from keyrotor.core.incident import Began, Chosen, Did, Event, IncidentClosed, Missed, Ticked, Undone
+from keyrotor.core.incident_events import Began, Chosen, Did, Event, IncidentClosed, Missed, Ticked, Undone
 from keyrotor.core.inquest import Fate, Inquest, Key
 from keyrotor.core.model import Outcome, Value
 from keyrotor.core.response import Contained, Exposure, Listener, Proof

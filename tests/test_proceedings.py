@@ -8,17 +8,8 @@ import pytest
 
 from keyrotor import proceedings
 from keyrotor.casebook import Docket
-from keyrotor.core.incident import (
-    Began,
-    Case,
-    Chosen,
-    Did,
-    Event,
-    IncidentClosed,
-    IncidentOpened,
-    Missed,
-    fold,
-)
+from keyrotor.core.incident import fold
+from keyrotor.core.incident_events import Began, Case, Chosen, Did, Event, IncidentClosed, IncidentOpened, Missed
 from keyrotor.proceedings import Standing
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)

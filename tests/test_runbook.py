@@ -13,7 +13,7 @@ import incident_record as record
 from keyrotor import cli
 from keyrotor import incident as incidents
 from keyrotor.core import incident
-from keyrotor.core.incident import Deed, Did, IncidentOpened, Missed, Step, Undone
+from keyrotor.core.incident_events import Deed, Did, IncidentOpened, Missed, Step, Undone
 from keyrotor.errors import Exit
 
 PAGE = (Path(__file__).parents[1] / "docs" / "runbooks" / "incident-response.md").read_text()

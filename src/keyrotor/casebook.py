@@ -12,10 +12,11 @@ import msgspec
 
 from keyrotor.chain import Chain, Entry
 from keyrotor.core import incident
-from keyrotor.core.incident import PREFIX, Event, Incident
+from keyrotor.core.incident import Incident
+from keyrotor.core.incident_events import EVENTS, PREFIX, Event
 from keyrotor.errors import JournalError, UsageError
 
-_KINDS = {kind: name for name, kind in incident.EVENTS.items()}
+_KINDS = {kind: name for name, kind in EVENTS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +100,4 @@ def docket(state: Path, case: str) -> Docket:
 
 
 def _event(entry: Entry) -> Event:
-    return msgspec.json.decode(entry.data, type=incident.EVENTS[entry.kind])
+    return msgspec.json.decode(entry.data, type=EVENTS[entry.kind])

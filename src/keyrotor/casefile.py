@@ -12,7 +12,8 @@ import msgspec
 
 from keyrotor import casebook, playbook, runs, sweep, telling
 from keyrotor.core import plan, urgent
-from keyrotor.core.incident import Case, Deed, Incident, State, Step
+from keyrotor.core.incident import Incident, State
+from keyrotor.core.incident_events import Case, Deed, Step
 from keyrotor.core.machine import Phase
 from keyrotor.core.model import Playbook, Row, Source, Value
 from keyrotor.core.response import Contained

@@ -17,7 +17,8 @@ import msgspec
 from keyrotor import app, runs, sweep
 from keyrotor.casefile import CaseFile, Ground
 from keyrotor.core import machine, plan, urgent
-from keyrotor.core.incident import Deed, Incident, Step
+from keyrotor.core.incident import Incident
+from keyrotor.core.incident_events import Deed, Step
 from keyrotor.core.model import Outcome, Playbook, Value
 from keyrotor.core.report import Report, of_run
 from keyrotor.core.response import Exposure, Frozen, Proof, Reached, Rotated, sought

@@ -15,7 +15,19 @@ from keyrotor.casebook import Casebook, Docket
 from keyrotor.casefile import CaseFile, Ground
 from keyrotor.casework import Casework
 from keyrotor.core import incident
-from keyrotor.core.incident import PREFIX, Deed, Event, Step
+from keyrotor.core.incident_events import (
+    PREFIX,
+    Began,
+    Deed,
+    Did,
+    Event,
+    IncidentClosed,
+    IncidentOpened,
+    Missed,
+    Step,
+    Ticked,
+    Undone,
+)
 from keyrotor.core.machine import Phase
 from keyrotor.core.model import Playbook, Task
 from keyrotor.errors import (
@@ -54,7 +66,7 @@ def begin(world: Ground, wish: opening.Wish) -> Standing | None:
         if not world.screen.agrees((), "Begin now?"):
             return None
         with Casebook.open(world.state) as book:
-            book.append(case.id, incident.IncidentOpened(case), world.now())
+            book.append(case.id, IncidentOpened(case), world.now())
         return _go_on(world, case.id)
 
 
@@ -108,7 +120,7 @@ def close(world: Ground, case: str | None, cause: str, forced: str) -> Closed:
             _want_nothing_open(_standing(world, docket), forced)
             with Casebook.open(world.state) as book:
                 notes += _let_in(world, book, docket)
-                book.append(docket.id, incident.IncidentClosed(cause, forced), world.now())
+                book.append(docket.id, IncidentClosed(cause, forced), world.now())
                 docket = book.docket(docket.id)
             incident_notice.tell(world, _standing(world, docket))
     notes += [f"the leaked key of {name} is in force: it is not replaced" for name in files.alive()]
@@ -137,7 +149,7 @@ def tick(world: Ground, name: str) -> Task:
         text = dict(docket.incident.open_tasks).get(f"{docket.id}-{number}")
         if text is None:
             raise UsageError(f"cannot tick off {name}: nothing of that name is left to do", hint="keyrotor status")
-        book.append(docket.id, incident.Ticked(int(number)), world.now())
+        book.append(docket.id, Ticked(int(number)), world.now())
         return Task(f"{docket.id}-{number}", docket.id, text)
 
 
@@ -185,12 +197,12 @@ def _go_on(world: Ground, case: str) -> Standing:
     with Casebook.open(world.state) as book:
         for name, run in CaseFile(world, book.docket(case).incident).revived().items():
             reason = f"run {run} was rolled back: the leaked key is in force again"
-            book.append(case, incident.Undone(Step(Deed.ROTATE, name).id, reason), world.now())
+            book.append(case, Undone(Step(Deed.ROTATE, name).id, reason), world.now())
         while step := incident.next_step(book.docket(case).incident, frozenset(failed)):
             world.screen.say(f"{step.id} …")
             world.stop.is_firm = False  # a rotation that is over has stood firm; what comes now can be stopped
             try:
-                book.append(case, incident.Began(step.id), world.now())
+                book.append(case, Began(step.id), world.now())
                 world.stop.raise_if_asked()
                 event = _done(world, book.docket(case), step)
                 book.append(case, event, world.now())
@@ -200,7 +212,7 @@ def _go_on(world: Ground, case: str) -> Standing:
             except JournalError as error:
                 why = str(error)
                 break
-            failed |= {step.id} if isinstance(event, incident.Missed) else set()
+            failed |= {step.id} if isinstance(event, Missed) else set()
             world.screen.say(_said(step, event))
         docket = book.docket(case)
     standing = _standing(world, docket, why)
@@ -216,14 +228,14 @@ def _done(world: Ground, docket: Docket, step: Step) -> Event:
         raise
     except Exception as error:  # noqa: BLE001  a bug of ours in one step must not keep the others from being done
         why = error if isinstance(error, KeyrotorError) else internal(error)
-        return incident.Missed(step.id, str(why), why.hint)
+        return Missed(step.id, str(why), why.hint)
     if result.is_missed:
-        return incident.Missed(step.id, result.said, result.hint, result.facts)
-    return incident.Did(step.id, result.said, result.facts, result.tasks)
+        return Missed(step.id, result.said, result.hint, result.facts)
+    return Did(step.id, result.said, result.facts, result.tasks)
 
 
 def _said(step: Step, event: Event) -> str:
-    if isinstance(event, incident.Missed):
+    if isinstance(event, Missed):
         reason = event.reason.replace("\n", "\n    ")
         return f"  ✗ {step.id}: {reason}" + (f"\n    hint: {event.hint}" if event.hint else "")
     return f"  ✓ {step.id}: {getattr(event, 'said', '')}"
@@ -234,10 +246,10 @@ def _let_in(world: Ground, book: Casebook, docket: Docket) -> list[str]:
     if not docket.incident.is_contained:
         return []
     step = Step(Deed.LIFT)
-    book.append(docket.id, incident.Began(step.id), world.now())
+    book.append(docket.id, Began(step.id), world.now())
     event = _done(world, docket, step)
     book.append(docket.id, event, world.now())
-    return [f"{step.id}: {event.reason if isinstance(event, incident.Missed) else getattr(event, 'said', '')}"]
+    return [f"{step.id}: {event.reason if isinstance(event, Missed) else getattr(event, 'said', '')}"]
 
 
 def _unforgotten(world: Ground) -> Docket | None:

@@ -21,7 +21,8 @@ from keyrotor import __version__, casebook, playbook, runs
 from keyrotor.casebook import Docket
 from keyrotor.chain import Chain
 from keyrotor.core import inquiry
-from keyrotor.core.incident import Deed, Incident, State, Step
+from keyrotor.core.incident import Incident, State
+from keyrotor.core.incident_events import Deed, Step
 from keyrotor.core.inquest import Inquest, RecordState
 from keyrotor.core.inquiry import Facts, Told
 from keyrotor.core.model import Source, Value

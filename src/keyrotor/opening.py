@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from keyrotor.core.incident import Case, Chosen
+from keyrotor.core.incident_events import Case, Chosen
 from keyrotor.core.model import printable
 from keyrotor.errors import UsageError
 from keyrotor.incident_playbook import Response

@@ -9,18 +9,17 @@ from typing import Any
 from keyrotor.casebook import Docket
 from keyrotor.chronicle import Told
 from keyrotor.core.addressee import Occasion
-from keyrotor.core.incident import (
+from keyrotor.core.incident import Incident, State
+from keyrotor.core.incident_events import (
     EVENTS,
     Began,
     Chosen,
     Deed,
     Did,
     Event,
-    Incident,
     IncidentClosed,
     IncidentOpened,
     Missed,
-    State,
     Step,
     Ticked,
     Undone,

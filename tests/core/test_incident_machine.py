@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyrotor.core.incident import (
+from keyrotor.core.incident import Incident, State, fold, follow, next_step
+from keyrotor.core.incident_events import (
     EVENTS,
     Began,
     Case,
@@ -16,16 +17,11 @@ from keyrotor.core.incident import (
     Deed,
     Did,
     Event,
-    Incident,
     IncidentClosed,
     IncidentOpened,
     Missed,
-    State,
     Ticked,
     Undone,
-    fold,
-    follow,
-    next_step,
 )
 from keyrotor.errors import JournalError
 

@@ -18,7 +18,7 @@ from on_lab import SRC, Keyrotor, StartKeyrotor, edit, events, spellings, stray
 from test_json_schema import printed, want
 
 from keyrotor.casebook import Casebook
-from keyrotor.core.incident import Chosen
+from keyrotor.core.incident_events import Chosen
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
 

@@ -32,7 +32,7 @@ import incident_record as record
 from keyrotor import inquest
 from keyrotor.boundary.signals import Signals
 from keyrotor.core import machine
-from keyrotor.core.incident import Did
+from keyrotor.core.incident_events import Did
 from keyrotor.core.inquest import Inquest
 from keyrotor.core.model import Outcome, Value
 from keyrotor.journal import Journal

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from keyrotor.core import urgent
-from keyrotor.core.incident import Deed, Incident, Stand, State, Step
+from keyrotor.core.incident import Incident, Stand, State
+from keyrotor.core.incident_events import Deed, Step
 from keyrotor.core.inquest import Fate, Key
 from keyrotor.core.machine import Run
 from keyrotor.core.narrative import moment

@@ -15,8 +15,6 @@ from enum import StrEnum
 from typing import Any
 
 from keyrotor.core.incident_events import (
-    EVENTS,
-    PREFIX,
     Began,
     Case,
     Chosen,
@@ -31,29 +29,6 @@ from keyrotor.core.incident_events import (
     Undone,
 )
 from keyrotor.errors import JournalError
-
-__all__ = [
-    "EVENTS",
-    "PREFIX",
-    "Began",
-    "Case",
-    "Chosen",
-    "Deed",
-    "Did",
-    "Event",
-    "Incident",
-    "IncidentClosed",
-    "IncidentOpened",
-    "Missed",
-    "Stand",
-    "State",
-    "Step",
-    "Ticked",
-    "Undone",
-    "fold",
-    "follow",
-    "next_step",
-]
 
 
 class State(StrEnum):

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from keyrotor.core import decide, fates
-from keyrotor.core.incident import Case, Deed, Did, Incident, Missed, Stand, State, Step
+from keyrotor.core.incident import Incident, Stand, State
+from keyrotor.core.incident_events import Case, Deed, Did, Missed, Step
 from keyrotor.core.inquest import Answer, Evidence, Fate, Inquest, Key, Ran, RecordState, Search, Stage, Todo
 from keyrotor.core.machine import Failed, Moved, Run
 from keyrotor.core.marks import Step as Mark

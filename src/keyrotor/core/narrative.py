@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from keyrotor.core import incident
-from keyrotor.core.incident import (
+from keyrotor.core.incident import Incident
+from keyrotor.core.incident_events import (
     Began,
     Chosen,
     Did,
-    Incident,
+    Event,
     IncidentClosed,
     IncidentOpened,
     Missed,
@@ -22,7 +22,7 @@ from keyrotor.core.machine import Closed, Failed, Moved, Moving, Opened, Resumed
 from keyrotor.core.model import Act, Outcome
 from keyrotor.core.report import Timed as RunTimed
 
-Timed = tuple[datetime, incident.Event]
+Timed = tuple[datetime, Event]
 
 
 def moments(
