@@ -104,8 +104,9 @@ def _old_alive(report: Report) -> list[str]:
 
 def _back(report: Report) -> list[str]:
     """The way back, where there is one. A leaked value is not brought back by the way."""
-    has_one = report.purpose is Purpose.ROTATE and not report.is_leaked
-    return [f"to go back: keyrotor rollback {report.run}"] if has_one else []
+    if report.purpose is not Purpose.ROTATE:
+        return []
+    return [f"to go back: {'no, the old key has leaked' if report.is_leaked else f'keyrotor rollback {report.run}'}"]
 
 
 _LAST_WORDS: Mapping[Outcome, Callable[[Report], list[str]]] = {
