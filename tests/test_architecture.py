@@ -28,7 +28,7 @@ ORDER = (
     ("casework", "incident_notice"),
     ("casefile",),
     ("app", "telling", "sweep"),
-    ("runs", "preview", "proceedings", "opening"),
+    ("runs", "forgetting", "preview", "proceedings", "opening"),
     ("session", "preflight", "chronicle", "drift"),
     ("console", "checklist", "verdicts", "metrics"),
     ("looks", "founding", "deeds", "sweeping", "notifiers"),

@@ -18,6 +18,7 @@ from keyrotor.core.machine import Run
 from keyrotor.core.model import Act, Outcome, Playbook, Value
 from keyrotor.core.report import Report
 from keyrotor.errors import Exit, RefusedError
+from keyrotor.forgetting import forget_expired
 from keyrotor.journal import Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
@@ -59,7 +60,7 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
             return Report(Outcome.NOTHING_CHANGED, Exit.FAILED, book.name, reason="not agreed to")
         want_unchanged(None)  # the question may have stood for an hour
         with Journal.open(world.state) as journal:
-            runs.forget_expired(world, journal, book.source)
+            forget_expired(world, journal, book.source)
             discard_unopened(journal)
             run, places, pair = _open(world, journal, book, ready, wish)
             ending = drive(world, journal, run, places, pair)

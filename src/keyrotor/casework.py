@@ -194,12 +194,14 @@ class Casework:
     # -- what became of the key
 
     def _sweep(self, _: Step) -> Result:
-        values = {
-            name if each is last else f"{name} before run {each.id}": self._file.kept(each, Value.OLD)
-            for name in self._file.case.playbooks
-            for *before, last in [self._file.formers(name)]
-            for each in (last, *before)
-        }
+        values: dict[str, Secret] = {}
+        known: set[str] = set()  # two playbooks of one key have the same runs
+        for name in self._file.case.playbooks:
+            *before, last = self._file.formers(name)
+            for each in (last, *before):
+                if each.id not in known:
+                    values[name if each is last else f"{name} before run {each.id}"] = self._file.kept(each, Value.OLD)
+                known.add(each.id)
         books = [book for _, book in self._file.books()]
         roots = [Path(root) for root in self._file.case.roots]
         roots += self._world.usual_roots(books) if self._file.case.elsewhere else []

@@ -38,16 +38,18 @@ class Told:
         return {"schema": 1, **self.data}
 
 
-def status(accounts: Sequence[Account], now: datetime, at_work: Mapping[str, str] = NOBODY) -> Told:
+def status(
+    accounts: Sequence[Account], now: datetime, at_work: Mapping[str, str] = NOBODY, held: Mapping[str, str] = NOBODY
+) -> Told:
     """Owed runs first, then every key's last rotation, and what is left to a person. `at_work`: the runs that are under
-    way just now, and whose process it is."""
+    way just now, and whose process it is; `held`: those whose lock somebody holds, and who."""
     owed = [account for account in accounts if account.run.is_owed]
     last: dict[tuple[str, str], Account] = {}
     for account in accounts:
         if account.run.has_rotated or account.run.outcome is Outcome.ABANDONED:
             source = account.run.plan.source
             last[source.file, source.key] = account
-    text = [line for account in owed for line in _owed_lines(account, at_work.get(account.id, ""))]
+    text = [line for one in owed for line in _owed_lines(one, at_work.get(one.id, ""), held.get(one.id, ""))]
     text += [_age_line(account, now) for account in last.values()]
     todo = still_open([account.run for account in accounts])
     text += [f"to do: {task.text}  (then: keyrotor done {task.id})" for task in todo]
@@ -80,12 +82,15 @@ def _state(account: Account) -> str:
     return "stuck" if decide.is_stuck(account.run) else "interrupted"
 
 
-def _owed_lines(account: Account, who: str) -> list[str]:
+def _owed_lines(account: Account, who: str, holder: str) -> list[str]:
     plan = account.run.plan
     where = f"run {account.id} of {plan.playbook}, on the way to the {account.run.goal} key"
     if who:
         return [f"UNDER WAY: {where}: {who} is at work", f"  how far it is: keyrotor log {account.id}"]
-    return [f"{_state(account).upper()}: {where}", f"  {ways(account.run)}"]
+    state = _state(account).upper()
+    if holder:
+        return [f"{state}: {where}; its lock is held by {holder}", f"  {ways(account.run)}   once {holder} has ended"]
+    return [f"{state}: {where}", f"  {ways(account.run)}"]
 
 
 def _age(account: Account, now: datetime) -> dict[str, Any]:

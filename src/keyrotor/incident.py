@@ -40,6 +40,7 @@ from keyrotor.errors import (
     UsageError,
     internal,
 )
+from keyrotor.forgetting import forget, looked_for
 from keyrotor.journal import Journal
 from keyrotor.proceedings import Closed, Standing
 from keyrotor.secret import Secret
@@ -122,12 +123,11 @@ def close(world: Ground, case: str | None, cause: str, forced: str) -> Closed:
                 notes += _let_in(world, book, docket)
                 book.append(docket.id, IncidentClosed(cause, forced), world.now())
                 docket = book.docket(docket.id)
-            incident_notice.tell(world, _standing(world, docket))
+            notes += incident_notice.tell(world, _standing(world, docket))
     notes += [f"the leaked key of {name} is in force: it is not replaced" for name in files.alive()]
-    wanted = {each.id for other in _open(world) for each in CaseFile(world, other.incident).kept_by()}
-    over = [each.id for each in files.kept_by() if not each.run.is_owed]
-    notes += [f"the former value of run {run} is kept: another incident looks for it" for run in over if run in wanted]
-    forgotten = [run for each in over if each not in wanted for run in runs.forget(world, each)]
+    over, wanted = [each.id for each in files.kept_by() if not each.run.is_owed], looked_for(world)
+    notes += [f"the former value of run {run} is kept: {wanted[run]} looks for it" for run in over if run in wanted]
+    forgotten = [run for each in over if each not in wanted for run in forget(world, each)]
     with Journal.open(world.state) as journal:
         discard_unopened(journal)
     return Closed(docket, tuple(forgotten), tuple(notes))
@@ -156,11 +156,11 @@ def tick(world: Ground, name: str) -> Task:
 def _want_none_open(world: Ground, wish: opening.Wish, books: Sequence[Playbook]) -> None:
     """Raises UsageError while an incident of one of these keys has steps to do. One that is left to people stands in
     nobody's way: what has leaked since then is the key that it has made."""
-    for docket in _open(world) if not wish.another else []:
+    for docket in _open(world):
         files = CaseFile(world, docket.incident)
         shared = files.shared(books)
-        if shared and _has_steps(world, docket):
-            has_new = bool(set(shared) - set(files.alive()))
+        has_new = bool(set(shared) - set(files.alive()))
+        if shared and _has_steps(world, docket) and not (wish.another and has_new):
             raise opening.in_the_way(docket.id, docket.incident.case, len(docket.incident.open_steps), has_new=has_new)
 
 

@@ -91,6 +91,11 @@ class Journal:
         """Record these events, durably: all of them, or none."""
         self.rows.append(run, [(_KINDS[type(event)], msgspec.json.encode(event).decode()) for event in events], at)
 
+    @property
+    def knows_incidents(self) -> bool:
+        """Whether there ever was one."""
+        return bool(self.rows.streams(INCIDENT))
+
     def account(self, run: str) -> Account:
         """The run of that id, or that it begins with. Raises UsageError for none or several."""
         ids = self._runs(run)

@@ -20,7 +20,6 @@ from keyrotor.core.incident_events import (
     IncidentClosed,
     IncidentOpened,
     Missed,
-    Step,
     Ticked,
     Undone,
 )
@@ -166,9 +165,9 @@ def _next(standing: Standing) -> list[str]:
 
 def _kept_away(incident: Incident) -> list[str]:
     """Whether strangers are, for a person who goes away now."""
-    if incident.is_contained and incident.stand(Step(Deed.CONTAIN)).state in (State.BEGUN, State.OPEN):
-        return ["  strangers may reach the gateway: whether it is contained is not known"]
-    return ["  the gateway stays contained until then"] if incident.is_contained else []
+    if incident.is_surely_contained:
+        return ["  the gateway stays contained until then"]
+    return ["  strangers may reach the gateway: whether it is contained is not known"] if incident.is_contained else []
 
 
 def _data(standing: Standing) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 from keyrotor import drift
@@ -23,7 +22,7 @@ from keyrotor.errors import Exit, PlaceError, RefusedError, UsageError
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import Place, World
 from keyrotor.secret import Pair, Secret
-from keyrotor.session import KEPT, discard_unopened, drive, locked, owing, report_of, signed_late, what_to_commit
+from keyrotor.session import KEPT, drive, locked, locked_if_there, owing, report_of, signed_late, what_to_commit
 
 
 def resume(world: World, run_id: str | None, within: Mapping[str, float], doors: Mapping[str, str] = NONE) -> Report:
@@ -65,7 +64,7 @@ def abandon(world: World, run_id: str, reason: str) -> Report:
     """Close an owed run as it is."""
     with Journal.peek(world.state) as journal:
         account = journal.account(run_id)
-    with _locked_if_there(world, account), Journal.open(world.state) as journal:
+    with locked_if_there(world, account), Journal.open(world.state) as journal:
         account = journal.account(account.id)
         if not account.run.is_owed:
             raise UsageError(f"cannot abandon run {account.id}: it is closed", hint=f"keyrotor log {account.id}")
@@ -89,42 +88,13 @@ def done(world: World, name: str) -> Task:
     """Tick off what a person has done. Raises UsageError for what is not open."""
     with Journal.peek(world.state) as journal:
         account = journal.account(name.rpartition("-")[0] or name)
-    with _locked_if_there(world, account), Journal.open(world.state) as journal:
+    with locked_if_there(world, account), Journal.open(world.state) as journal:
         tasks = journal.account(account.id).run.open_tasks
         task = next((task for task in tasks if task.id == f"{account.id}-{name.rpartition('-')[2]}"), None)
         if task is None:
             raise UsageError(f"cannot tick off {name}: nothing of that name is left to do", hint="keyrotor status")
         journal.append(account.id, machine.Done(task.row), world.now())
         return task
-
-
-def forget(world: World, run_id: str | None) -> list[str]:
-    """Drop the former value's ciphertext of a closed run, or of every closed run; the ids of those forgotten."""
-    with Journal.open(world.state) as journal:
-        accounts = [journal.account(run_id)] if run_id else journal.accounts()
-        if run_id and accounts[0].run.is_owed:
-            why = f"cannot forget run {accounts[0].id}: it is not finished"
-            raise UsageError(why, hint=f"keyrotor resume {accounts[0].id}")
-        kept = _open_incidents(world, accounts)
-        if run_id and accounts[0].run.plan.incident in kept:
-            case = accounts[0].run.plan.incident
-            why = f"cannot forget run {accounts[0].id}: its former value is still looked for in incident {case}"
-            raise UsageError(why, hint=f"keyrotor incident close {case} --cause …")
-        closed = [account for account in accounts if account.run.plan.incident not in kept]
-        discard_unopened(journal)
-        return [account.id for account in closed if _forget_alone(world, journal, account.id)]
-
-
-def forget_expired(world: World, journal: Journal, source: Source) -> None:
-    """Forget the closed runs of this secret whose time to keep is over: with its incident, if it is of one. The caller
-    holds its lock."""
-    accounts = journal.accounts()
-    kept = _open_incidents(world, accounts)
-    for account in accounts:
-        plan, age = account.run.plan, world.now() - (account.closed or world.now())
-        is_over = plan.incident not in kept if plan.incident else age > timedelta(seconds=plan.keep)
-        if plan.source.file == source.file and account.run.phase is Phase.CLOSED and is_over:
-            _forget(world, journal, account.id)
 
 
 def accounts(world: World) -> list[Account]:
@@ -264,32 +234,3 @@ def _present(world: World, source: Source, kept: Mapping[str, Secret]) -> Mappin
         return world.read_secret(source, to_set=False)[1]
     except (PlaceError, RefusedError):
         return kept
-
-
-def _open_incidents(world: World, accounts: Sequence[Account]) -> frozenset[str]:
-    """The incidents of these that are not closed: what they have replaced is still looked for."""
-    if not any(account.run.plan.incident for account in accounts):
-        return frozenset()
-    from keyrotor import casebook  # some ms, which a rotation need not pay
-
-    return frozenset(docket.id for docket in casebook.dockets(world.state) if not docket.incident.is_closed)
-
-
-def _forget_alone(world: World, journal: Journal, run_id: str) -> bool:
-    """Forget the run if it is closed, under its secret's lock: a rollback may be using what is to go."""
-    with _locked_if_there(world, journal.account(run_id)):
-        if journal.account(run_id).run.phase is not Phase.CLOSED:
-            return False
-        _forget(world, journal, run_id)
-        return True
-
-
-def _locked_if_there(world: World, account: Account) -> AbstractContextManager[None]:
-    """The lock of the run's secret file; none where its folder is gone, and nobody else can hold it either."""
-    file = Path(account.run.plan.source.file)
-    return locked(world, file) if file.parent.is_dir() else nullcontext()
-
-
-def _forget(world: World, journal: Journal, run_id: str) -> None:
-    journal.discard(run_id)
-    journal.append(run_id, machine.Forgotten(), world.now())

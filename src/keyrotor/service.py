@@ -100,8 +100,7 @@ def install(world: World, name: str | None, wish: Wish) -> Told:
     with locked(world, file):
         want_nothing_owed(world, file)
         service = subject.service(world)
-        service.tidy()
-        intent = subject.intends(_refusing(service.to_install))
+        intent = subject.intends(_refusing(lambda: _tidied(service).to_install()))
         pair, door = _present(world, subject)
         began = time.monotonic()
         if intent.is_none:
@@ -140,8 +139,7 @@ def remove(world: World, name: str | None, wish: Wish) -> Told:
     with locked(world, file):
         want_nothing_owed(world, file)
         service = subject.service(world)
-        service.tidy()
-        intent = _refusing(lambda: service.to_remove(lambda: _value(world, subject)))
+        intent = _refusing(lambda: _tidied(service).to_remove(lambda: _value(world, subject)))
         if intent.is_none:
             return Told(book.name, "remove", "nothing-to-do", intent)
         if not world.screen.agrees(intent.lines, "Remove now?"):
@@ -211,6 +209,12 @@ def _subject(world: World, name: str | None, wish: Wish) -> Subject:
     env_files = tuple(row for row in above if row.kind == "env-file")
     others = tuple(dict.fromkeys(other.label for _, other in doors if other.id != unit.id))
     return Subject(book, rows, unit, door, env_files, replace(wish, book=quote(name or book.name)), others)
+
+
+def _tidied(service: Service) -> Service:
+    """The same, once what killed ones have left is cleared away. Raises PlaceError."""
+    service.tidy()
+    return service
 
 
 def _refusing(look: Callable[[], Intent]) -> Intent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,25 @@ def locked(world: World, file: Path) -> Iterator[None]:
             world.inherit(None)  # an incident goes on after it
 
 
+def locked_if_there(world: World, account: Account) -> AbstractContextManager[None]:
+    """The lock of the run's secret file; none where its folder is gone, and nobody else can hold it either."""
+    file = Path(account.run.plan.source.file)
+    return locked(world, file) if file.parent.is_dir() else nullcontext()
+
+
 def at_work(accounts: Iterable[Account]) -> dict[str, str]:
     """Which of these runs are under way just now: the id -> whose process it is. Of one folder's, the newest."""
     newest = {
         Path(one.run.plan.source.file).parent: one for one in sorted(accounts, key=lambda one: one.entries[-1].seq)
     }
     found = {one.id: lock.at_work(folder, one.entries[-1].at) for folder, one in newest.items()}
+    return {run: who for run, who in found.items() if who}
+
+
+def held(accounts: Iterable[Account]) -> dict[str, str]:
+    """Who holds the lock that an owed run needs to go on: the id -> whose process it is. A child that outlived a killed
+    run still has it."""
+    found = {one.id: lock.holder(Path(one.run.plan.source.file).parent) for one in accounts if one.run.is_owed}
     return {run: who for run, who in found.items() if who}
 
 

@@ -128,22 +128,32 @@ def to_install(world: Ground, name: str | None, wish: Wish) -> tuple[Intent, Tol
 def install(world: Ground, name: str | None, wish: Wish) -> Told:
     """Install the timer and start it, once it is agreed to. Raises what refuses it, before the first effect; then
     KeyrotorError."""
-    subject = _subject(world, name, wish)
-    with locked(world, Path(subject.book.source.file)):  # one at a time, as the gateway's unit
-        intent = subject.intends(subject.timing.to_install())
-        if intent.is_none:
-            return Told(subject.book, "install", "nothing-to-do", intent, next_wake=subject.timing.next_wake())
+    agreed: Intent | None = None
+    while True:  # it is asked without the lock, for an incident may need it; and again, where it has become another one
+        subject = _subject(world, name, wish)
+        with locked(world, Path(subject.book.source.file)):  # one at a time, as the gateway's unit
+            intent = subject.intends(subject.timing.to_install())
+            if intent.is_none:
+                return Told(subject.book, "install", "nothing-to-do", intent, next_wake=subject.timing.next_wake())
+            if intent == agreed:
+                return _installed(world, subject, intent)
         if not world.screen.agrees(intent.lines, "Install now?"):
             return Told(subject.now, "install", "not-agreed", intent, exit=Exit.FAILED)
-        world.stop.stand_firm("finishing the install")  # half installed helps nobody, and it takes a moment
-        if subject.book != subject.now:
-            world.edit(Path(subject.now.path), lambda data: _edited(world, subject, data, wish.every)[0])
-        try:
-            subject.timing.install()
-        except PlaceError as error:
-            again = "now: it may be half installed; the same command again finishes it"
-            raise KeyrotorError(f"{error}\n{again}", hint=error.hint or wish.command("remove")) from None
-        return Told(subject.book, "install", "installed", intent, subject.hints, next_wake=subject.timing.next_wake())
+        agreed = intent
+
+
+def _installed(world: Ground, subject: _Subject, intent: Intent) -> Told:
+    """Do what was agreed to. Raises KeyrotorError."""
+    world.stop.stand_firm("finishing the install")  # half installed helps nobody, and it takes a moment
+    wish = subject.wish
+    if subject.book != subject.now:
+        world.edit(Path(subject.now.path), lambda data: _edited(world, subject, data, wish.every)[0])
+    try:
+        subject.timing.install()
+    except PlaceError as error:
+        again = "now: it may be half installed; the same command again finishes it"
+        raise KeyrotorError(f"{error}\n{again}", hint=error.hint or wish.command("remove")) from None
+    return Told(subject.book, "install", "installed", intent, subject.hints, next_wake=subject.timing.next_wake())
 
 
 def to_remove(world: Ground, name: str | None, wish: Wish) -> tuple[Intent, Told]:

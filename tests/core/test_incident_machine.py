@@ -209,3 +209,30 @@ def test_every_event_has_a_name_of_its_own_that_no_event_of_a_run_has() -> None:
 def test_only_some_deeds_are_done_for_each_playbook() -> None:
     """The others are done once for all."""
     assert {deed for deed in Deed if deed.is_of_each} == {Deed.ROTATE, Deed.PROVE}
+
+
+def test_an_old_key_that_lives_once_the_containment_has_ended_is_shut_in_again() -> None:
+    """Strangers reach the gateway: its proof is void, and it is contained before it is asked anew."""
+    done = [Did(step, "done") for step in ("freeze", "rotate:a", "rotate:b", "prove:a", "prove:b")]
+    proofs = [{"is_dead": False, "is_moot": False}, {"is_dead": True, "is_moot": False}]
+    lifted = Missed("lift", "a: accepts it", facts={"gateways": [], "proofs": proofs})
+    incident = opened(Did("contain", "stopped", SHUT), *done, Began("lift"), lifted)
+    assert not incident.is_contained
+    assert [step.id for step in incident.open_steps][:3] == ["contain", "prove:a", "lift"]
+    assert next_step(incident, frozenset({"lift"})) == CASE.steps[1]
+    chosen = follow(incident, Chosen("stop"))
+    assert next_step(chosen) == CASE.steps[1]
+
+
+@pytest.mark.parametrize("state", [Began("lift"), Missed("lift", "cannot start it")])
+def test_what_is_being_lifted_is_not_contained_anew(state: Event) -> None:
+    """Every old key is dead: it is lifted, whatever the containment came to."""
+    done = [Did(step, "done") for step in ("freeze", "rotate:a", "rotate:b", "prove:a", "prove:b")]
+    incident = opened(Missed("contain", "cannot"), *done, Began("lift"), state)
+    assert next_step(incident) == CASE.steps[6]
+
+
+def test_a_unit_that_was_down_is_contained_by_its_drop_ins() -> None:
+    """It listened nowhere before and listens nowhere now; started, it would listen on loopback."""
+    down = {"gateways": [{"how": "loopback", "listened": [], "listens": [], "restarts": True}]}
+    assert opened(Did("contain", "when it is started", down)).is_contained

@@ -149,8 +149,19 @@ def test_the_playbook_is_read_back(odd: str) -> None:
     """Whose timer it is, from the text alone; and when it wakes."""
     made = timer_units.texts(replace(WANTED, playbook=f"/x{odd}.toml"))
     assert timer_units.playbook(made[WANTED.service]) == f"/x{odd}.toml"
+    assert timer_units.playbook(made[WANTED.failed]) == f"/x{odd}.toml"
     assert timer_units.at(made[WANTED.timer]) == "04:00"
     assert timer_units.playbook("[Service]\nExecStart=/bin/true\n") == timer_units.at("") == ""
+
+
+def test_a_file_of_another_timer_by_the_same_name_is_told() -> None:
+    """What tells of `key` is called as the service of `key-failed`: whose it is, the text tells."""
+    longer = replace(WANTED, stem="keyrotor-key-failed")
+    assert WANTED.failed == longer.service
+    assert longer.other(longer.service, timer_units.texts(WANTED)[WANTED.failed]) == WANTED.timer
+    assert WANTED.other(WANTED.failed, timer_units.texts(longer)[longer.service]) == longer.timer
+    for each in (WANTED, longer):
+        assert not [name for name, text in timer_units.texts(each).items() if each.other(name, text)]
 
 
 def test_a_text_that_was_changed_is_not_ours_any_more() -> None:

@@ -331,13 +331,13 @@ def test_a_link_that_leads_nowhere_is_made_where_it_leads(scene: EnvScene) -> No
         (b"# all taken out\n", b"# all taken out\n%b=%b\nLITELLM_SALT_KEY=%b\n"),
         (b"PORT=4000\n", b"PORT=4000\n%b=%b\n"),
         (b"LITELLM_MASTER_KEY=\n", b"%b=%b\n"),
-        (b"LITELLM_MASTER_KEY='another one'\nPORT=4000\n", b"%b='%b'\nPORT=4000\n"),
+        (b"LITELLM_MASTER_KEY='  '\nPORT=4000\n", b"%b='%b'\nPORT=4000\n"),
     ],
 )
-def test_where_the_old_value_is_leaked_the_new_one_is_put_whatever_stands_there(
+def test_where_the_old_value_is_leaked_the_new_one_is_put_where_nothing_stands(
     scene: EnvScene, text: bytes, after: bytes
 ) -> None:
-    """Another value, none, or nothing at all: then what reads it lacks the other keys, too. Nobody else may read it."""
+    """No value, no line, or nothing at all: then what reads it lacks the other keys, too. Nobody else may read it."""
     scene.write(text, 0o644)
     leaked = replace(scene.pair, is_leaked=True)
     assert scene.place.check(leaked) == []
@@ -346,6 +346,24 @@ def test_where_the_old_value_is_leaked_the_new_one_is_put_whatever_stands_there(
     assert scene.file.read_bytes() == after % values[: after.count(b"%b")]
     assert scene.file.stat().st_mode & 0o7777 == 0o600
     assert scene.place.put(Value.NEW, leaked) == ALREADY
+
+
+def test_another_value_may_be_the_one_that_has_leaked(scene: EnvScene) -> None:
+    """It is told, without a byte of it, and kept, alone or beside the old one, even where it comes in the middle of a
+    run; old and blank ones are replaced all the same. What a run has put there already is no other value."""
+    third = b"sk-a-third-value-altogether"
+    leaked = replace(scene.pair, is_leaked=True)
+    for values in ([third], [unseal(leaked.old), third, b""]):
+        scene.write(scene.text(*values))
+        (why,) = scene.place.check(leaked)
+        assert why.startswith(f"cannot tell what has leaked: {scene.file} holds another value than the ")
+        assert third.decode() not in why
+        with pytest.raises(PlaceError, match="does not hold"):
+            scene.place.put(Value.NEW, leaked)
+        after = [third if each == third else unseal(leaked.new) for each in values]
+        assert scene.file.read_bytes() == scene.text(*after)
+    scene.write(scene.text(unseal(leaked.old), unseal(leaked.new), b""))
+    assert scene.place.check(leaked) == []
 
 
 def test_a_leaked_value_need_not_be_put_back(scene: EnvScene) -> None:

@@ -371,9 +371,8 @@ def test_who_has_taken_the_port_meanwhile_sees_no_key(
     monkeypatch.setattr(proc, "groups", lambda pid: frozenset({"/unit" if pid == unit else "/other"}))
     there = replace(scene.place, url=thief.url, act=act)
     assert there.holds(scene.pair) is Holds.UNKNOWN
-    if act is Act.ADMIT:
-        with pytest.raises(PlaceError, match=f"is answered by .*, not by {UNIT}"):
-            there.put(Value.NEW, scene.pair)
+    with pytest.raises(PlaceError, match=f"is answered by .*, not by {UNIT}"):
+        there.put(Value.NEW, scene.pair)
     assert set(thief.asked) <= {None}
 
 

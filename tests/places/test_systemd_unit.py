@@ -200,6 +200,28 @@ def test_a_later_env_file_that_sets_the_value_is_refused(scene: UnitScene, tmp_p
     assert "it is not a file" in why or "cannot read" in why
 
 
+def test_a_unit_with_another_value_may_run_with_the_one_that_has_leaked(systemd: FakeSystemd, scene: UnitScene) -> None:
+    """In an incident that is told, without a byte of it; not where it has none, a blank one, or is down."""
+    leaked = replace(scene.pair, is_leaked=True)
+    assert scene.place.check(leaked) == []
+    for text, is_told in ((b"sk-a-third-value-altogether", True), (b"", False)):
+        systemd.hold({KEY: text})
+        systemd.restart()
+        scene.forget()
+        assert scene.place.check(scene.pair) == []
+        assert [why.partition(" (")[0] for why in scene.place.check(leaked)] == [
+            f"cannot tell what has leaked: {UNIT} runs with another value than the encrypted file holds"
+        ] * is_told
+        assert "third" not in str(scene.place.check(leaked))
+    scene.show(Holds.NEITHER)
+    systemd.change(without=[KEY])
+    systemd.restart()
+    scene.forget()
+    assert scene.place.check(leaked) == []
+    scene.show(Holds.UNKNOWN)
+    assert replace(scene.place, may_be_down=True).check(leaked) == []
+
+
 def test_a_stopped_unit_is_refused(scene: UnitScene) -> None:
     """Where nothing runs, the old key cannot be proven first."""
     scene.systemd.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from on_lab import Keyrotor, MakeLab, add_place, differing, edit, keyrotor_argv, keyrotor_env, new_value, tree
+from on_lab import Keyrotor, MakeLab, add_place, differing, edit, keyrotor_argv, keyrotor_env, missing, new_value, tree
 
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
@@ -433,11 +434,96 @@ def test_a_closed_standard_output_stops_nothing(lab: Lab, arguments: str) -> Non
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", ["status --json", "status", "incident status", "sweep --value-from current ."])
+ANSWERS = ["status --json", "status", "incident status", "sweep --value-from current .", "plan", "forget --yes"]
+
+
+@pytest.mark.parametrize("arguments", ANSWERS)
 def test_an_answer_that_cannot_be_written_is_told(lab: Lab, arguments: str) -> None:
     """A full disk under the file that it goes to: 1, not 0; and nothing else is said."""
     done = in_shell(lab, f'exec "$0" -m keyrotor {arguments} > /dev/full')
     assert (done.returncode, done.stderr) == (1, "keyrotor: cannot write the answer: no space left on device\n")
+
+
+def test_a_plan_that_nobody_saw_is_not_saved(lab: Lab) -> None:
+    """What could not be written is told before the file of --out is made."""
+    done = in_shell(lab, 'exec "$0" -m keyrotor plan --out saved.plan > /dev/full')
+    assert (done.returncode, (lab.project / "saved.plan").exists()) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("rotate --yes", 0),
+        ("resume", 0),
+        ("plan nowhere", 2),
+        ("plan nowhere --json", 2),
+        ("incident resume", 0),
+        ("incident resume --json", 0),
+    ],
+)
+def test_a_code_that_is_settled_stays_where_the_answer_cannot_be_written(lab: Lab, arguments: str, code: int) -> None:
+    """What was done is what the code tells, and so is why nothing was; that the answer is lost is told besides."""
+    done = in_shell(lab, f'exec "$0" -m keyrotor {arguments} > /dev/full')
+    lost = "keyrotor: cannot write the answer: no space left on device"
+    is_lost = code == 0 or "--json" in arguments
+    assert (done.returncode, lost in done.stderr.splitlines()) == (code, is_lost), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["rotate --yes --json", "plan --json", "plan"])
+def test_a_refusal_stays_one_where_the_answer_cannot_be_written(lab: Lab, arguments: str) -> None:
+    """3, with its own words first or last."""
+    lab.env_file.unlink()
+    done = in_shell(lab, f'exec "$0" -m keyrotor {arguments} > /dev/full')
+    assert done.returncode == 3, done.stderr
+    assert "cannot write the answer: no space left on device" in done.stderr
+    assert "now: nothing was changed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape"])
+@pytest.mark.parametrize("command", ["audit", "doctor"])
+def test_a_folder_named_with_a_byte_that_is_no_utf8_is_told_in_json(lab: Lab, command: str, encoding: str) -> None:
+    """One object, that every program can read, whatever is done with such a byte elsewhere."""
+    moved = os.fsencode(lab.project) + b"-\xff"
+    shutil.copytree(os.fsencode(lab.project), moved, symlinks=True)
+    done = subprocess.run(
+        keyrotor_argv(command, "--json"),
+        check=False,
+        cwd=moved,
+        env=keyrotor_env(lab, PYTHONIOENCODING=encoding),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+    assert b"internal error" not in done.stderr, done.stderr
+    assert "-\udcff" in json.dumps(json.loads(done.stdout.decode("utf-8")), ensure_ascii=False)
+
+
+def test_a_leftover_that_cannot_be_cleared_away_is_refused(lab: Lab, manager: UserManager, tmp_path: Path) -> None:
+    """3 with what it means, as for everything else that is found before the first effect."""
+    strace = shutil.which("strace") or missing("strace")
+    hidden = manager.runtime.parent / "home" / ".config" / "systemd" / "user" / f".{lab.unit}.keyrotor"
+    hidden.parent.mkdir(parents=True, exist_ok=True)
+    hidden.touch()
+    try:
+        for arguments in (["install", "--replace", "--yes"], ["remove", "--yes"]):
+            cut = ("-P", str(hidden), "-e", "trace=unlink", "-e", "inject=unlink:error=EACCES")
+            done = subprocess.run(
+                [strace, "-o", str(tmp_path / "log"), *cut, *keyrotor_argv("service", *arguments)],
+                check=False,
+                cwd=lab.project,
+                env=keyrotor_env(lab),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            why = f"keyrotor: cannot remove {hidden}: permission denied\nnow: nothing was changed\n"
+            assert (done.returncode, done.stderr) == (3, why), arguments
+    finally:
+        hidden.unlink()
 
 
 @pytest.mark.parametrize("arguments", ["status --json", "status"])

@@ -41,6 +41,12 @@ def put_another(lab: Lab) -> None:
     lab.env_file.write_text(re.sub(f"(?m)^{KEY}=.*$", f'{KEY}="{new_value()}"', lab.env_file.read_text()))
 
 
+def seal(lab: Lab, value: str) -> None:
+    """What a person does with `sops set`."""
+    lab.run("/bin/sh", "-c", sops_set(lab, KEY, value))
+    assert lab.current_key() == value
+
+
 def is_whole(lab: Lab) -> None:
     """The env file has the present key and the salt, once each, and is nobody else's to read."""
     text = lab.env_file.read_text()
@@ -51,12 +57,12 @@ def is_whole(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("first_aid", "is_stopped"),
-    [(delete, False), (delete, True), (empty, True), (take_the_value_out, True), (put_another, False)],
+    [(delete, False), (delete, True), (empty, True), (take_the_value_out, True)],
 )
 def test_first_aid_keeps_no_leaked_key_alive(
     lab: Lab, keyrotor: Keyrotor, manager: UserManager, first_aid: FirstAid, is_stopped: bool
 ) -> None:
-    """What the unit reads gets the new value, whatever stood there; no rollback brings the leaked one back."""
+    """What the unit reads gets the new value, though nothing stood there; no rollback brings the leaked one back."""
     respond(lab)
     old = lab.current_key()
     first_aid(lab)
@@ -75,6 +81,59 @@ def test_first_aid_keeps_no_leaked_key_alive(
     assert (refused.returncode, "absent before it, or without the old key" in refused.stderr) == (2, True)
     is_replaced(lab, old)
     assert keyrotor(lab, "status", "--json").stdout.count('"owed": []') == 1
+
+
+def test_no_other_key_than_the_leaked_one_is_proven_dead(lab: Lab, keyrotor: Keyrotor) -> None:
+    """A new key was set in the encrypted file by hand: nobody can tell which has leaked, and nothing is overwritten.
+    With the leaked one put back there it is replaced, proven dead and looked for."""
+    respond(lab)
+    leaked, by_hand = lab.current_key(), new_value()
+    (lab.project / "notes.txt").write_text(f"do not push: {leaked}\n")
+    seal(lab, by_hand)
+    before = lab.env_file.read_bytes()
+    refused = keyrotor(lab, *OPEN)
+    assert refused.returncode == 21, refused.stdout + refused.stderr
+    for place in (f"{lab.env_file} holds", f"{lab.unit} runs with"):
+        assert f"cannot tell what has leaked: {place} another value than the encrypted file" in refused.stdout
+    case = next(run for run, _, _ in events(lab))
+    assert f"hint: keyrotor incident resume {case}" in refused.stdout
+    assert not any(value in refused.stdout + refused.stderr for value in (leaked, by_hand))
+    assert (lab.env_file.read_bytes(), lab.current_key(), lab.status(leaked)) == (before, by_hand, 200)
+
+    seal(lab, leaked)
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    is_replaced(lab, leaked)
+    is_whole(lab)
+    assert "notes.txt" in keyrotor(lab, "incident", "report").stdout
+    assert stray(lab.root, [leaked], besides=[lab.project / "notes.txt"]) == []
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_another_key_in_the_env_file_is_nobodys_to_overwrite(
+    lab: Lab, keyrotor: Keyrotor, manager: UserManager, is_restarted: bool
+) -> None:
+    """It may be the leaked one; where the encrypted file's is, the line is emptied and the unit stopped, as is told."""
+    respond(lab)
+    old = lab.current_key()
+    put_another(lab)
+    before = lab.env_file.read_bytes()
+    assert lab.unit
+    if is_restarted:
+        manager.systemctl("restart", lab.unit)
+    refused = keyrotor(lab, *OPEN)
+    assert refused.returncode == 21, refused.stdout + refused.stderr
+    assert f"if it does, empty the line {KEY}= in the env file)" in refused.stdout
+    assert ("if it does, stop the unit)" in refused.stdout) == is_restarted
+    assert (lab.env_file.read_bytes(), lab.current_key()) == (before, old)
+
+    take_the_value_out(lab)
+    if is_restarted:
+        manager.systemctl("stop", lab.unit)
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    is_replaced(lab, old)
+    is_whole(lab)
 
 
 def test_a_leaked_key_that_must_be_quoted_is_replaced(lab: Lab, keyrotor: Keyrotor, manager: UserManager) -> None:

@@ -86,9 +86,13 @@ def test_what_two_incidents_look_for_is_kept_for_both(lab: Lab, keyrotor: Keyrot
     closing = ("incident", "close", "--cause", "a fork", "--force", "a test", "--json")
     closed = json.loads(keyrotor(lab, *closing, first).stdout)
     assert closed["forgotten"] == []
-    assert f"the former value of run {runs[first]} is kept: another incident looks for it" in closed["notes"]
-    assert len(kept(lab)) == 2
-    assert sorted(json.loads(keyrotor(lab, *closing).stdout)["forgotten"]) == sorted(runs.values())
+    assert f"the former value of run {runs[first]} is kept: {second} looks for it" in closed["notes"]
+    refused = keyrotor(lab, "forget", runs[first], "--yes")
+    assert (refused.returncode, f"still looked for in incident {second}" in refused.stderr) == (2, True)
+    assert keyrotor(lab, "forget", "--yes").stdout == "nothing to forget\n"
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+    assert {runs[first], runs[second]} <= {path.parent.name for path in kept(lab)}
+    assert set(runs.values()) <= set(json.loads(keyrotor(lab, *closing).stdout)["forgotten"])
     assert (second in runs, kept(lab)) == (True, [])
 
 
@@ -103,6 +107,7 @@ def test_one_with_steps_to_do_is_gone_on_with(lab: Lab, keyrotor: Keyrotor) -> N
     assert refused.returncode == 2, refused.stdout
     assert f"{case_of(first)} is open (somebody pushed it), 6 steps to go; it is of {lab.playbook}" in refused.stderr
     assert f"hint: keyrotor incident resume {case_of(first)}  (goes on)\n" in refused.stderr
+    assert keyrotor(lab, *AGAIN, "--another").returncode == 2  # there is no new key that could have leaked as well
     lab.identity.write_bytes(identity)
 
 

@@ -287,16 +287,22 @@ def test_what_is_owed_blocks_a_rotation_and_nothing_else(
 def test_a_child_that_outlives_a_killed_run_holds_the_lock(
     make_lab: MakeLab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor
 ) -> None:
-    """30 until the orphan has ended, then `resume` finishes."""
+    """30 until the orphan has ended, which `status` names, then `resume` finishes."""
     lab = make_lab()
-    add_command(lab, "sleep 3", before="systemd-unit")
+    add_command(lab, "exec sleep 6", before="systemd-unit")
     process = start_keyrotor(lab, "rotate", "--yes")
     wait_for(lab, "moving meanwhile:new", process)
     time.sleep(0.3)  # the child is running
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
     process.wait()
     for command in (("rotate", "--yes"), ("resume",)):
         busy = keyrotor(lab, *command)
         assert busy.returncode == 30, (command, busy.stdout, busy.stderr)
+    owed, ways = keyrotor(lab, "status").stdout.splitlines()[:2]
+    assert owed.startswith("INTERRUPTED: run ")
+    assert owed.endswith(f"; its lock is held by process {children[0]}")
+    assert ways.endswith(f"   once process {children[0]} has ended")
+    assert json.loads(keyrotor(lab, "status", "--json").stdout)["owed"][0]["state"] == "interrupted"
     _wait_for_orphans(lab)
     assert keyrotor(lab, "resume").returncode == 0

@@ -6,9 +6,11 @@ import fcntl
 import json
 import os
 import pwd
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -462,6 +464,77 @@ def test_another_playbooks_timer_is_not_removed(
     assert standing(timed)["active"] == ["inactive", ""]
 
 
+def test_what_tells_of_one_timer_is_no_service_of_another(
+    lab: Lab, keyrotor: Keyrotor, timed: Timed, installed: Installs
+) -> None:
+    """The playbooks X and X-failed share a name of a unit: whichever came first keeps it, also when the other is
+    removed."""
+    first, second = "playbooks/litellm-master-key.toml", _longer_named(lab)
+    longer = f"{STEM}-failed.timer"
+    for mine, its, name, typed in ((first, second, longer, TIMER), (second, first, TIMER, longer)):
+        installed(lab, mine)
+        before = standing(timed), (timed.folder / FAILED).read_bytes()
+        for arguments in (["install", "--yes"], ["remove", "--yes"], ["remove", "--dry-run"]):
+            done = keyrotor(lab, "timer", *arguments, its)
+            assert (done.returncode, f"{FAILED}: it is {typed}'s" in done.stderr) == (3, True), (mine, done.stderr)
+            assert f"keyrotor timer remove {typed}" in done.stderr
+        assert keyrotor(lab, "timer", "remove", name, "--yes").returncode == 2  # nothing is there but its neighbour's
+        status = told(keyrotor(lab, "timer", "status", its, "--json"), "timer-status")
+        assert f"{FAILED} is {typed}'s" in next(one["said"] for one in status["lines"] if one["name"] == FAILED)
+        assert (standing(timed), (timed.folder / FAILED).read_bytes()) == before
+        assert keyrotor(lab, "timer", "remove", typed, "--yes").returncode == 0
+        assert not list(timed.folder.glob(f"{STEM}*"))
+
+
+def test_a_removal_leaves_what_a_neighbour_has_by_the_same_name(
+    lab: Lab, keyrotor: Keyrotor, timed: Timed, installed: Installs
+) -> None:
+    """Where both were installed before a keyrotor that looked, each takes its own files away."""
+    installed(lab)
+    mine = (timed.folder / FAILED).read_bytes()
+    (timed.folder / FAILED).unlink()
+    longer = _longer_named(lab)
+    installed(lab, longer)
+    (timed.folder / FAILED).write_bytes(mine)
+    timed.manager.systemctl("daemon-reload")
+    done = keyrotor(lab, "timer", "remove", longer, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in timed.folder.glob(f"{STEM}*")} == {TIMER, SERVICE, FAILED}
+    assert keyrotor(lab, "timer", "status", "playbooks/litellm-master-key.toml").returncode == 0
+
+
+def _longer_named(lab: Lab) -> str:
+    """A second playbook, whose name is the lab's and `-failed`; its path."""
+    other = lab.playbook.with_name("other.toml")
+    other.write_text(lab.playbook.read_text().replace('"litellm-master-key"', '"litellm-master-key-failed"', 1))
+    return f"playbooks/{other.name}"
+
+
+def test_what_was_left_of_a_timer_whose_playbook_is_gone_can_be_removed(
+    lab: Lab, keyrotor: Keyrotor, timed: Timed, installed: Installs
+) -> None:
+    """Whichever of its files are there: by its name, by the timer's; and what finds no playbook says what to type."""
+    before, text = standing(timed), lab.playbook.read_text()
+    elsewhere = lab.root / "else where"
+    elsewhere.mkdir()
+    for gone in ([TIMER, SERVICE], [SERVICE]):
+        for how in ("litellm-master-key", str(lab.playbook), TIMER):
+            installed(lab)
+            for name in gone:
+                if name == TIMER:
+                    timed.manager.systemctl("disable", "--now", TIMER)
+                (timed.folder / name).unlink()
+            timed.manager.systemctl("daemon-reload")
+            lab.playbook.unlink()
+            named = _in(elsewhere, lab, "timer", "remove", "--yes").stderr
+            assert f"keyrotor timer remove {TIMER}  (made for {lab.playbook}, which is gone)" in named, named
+            done = _in(elsewhere, lab, "timer", "remove", how, "--yes")
+            assert done.returncode == 0, (gone, how, done.stderr)
+            assert {**standing(timed), "stamp": False} == before
+            timed.stamp.unlink(missing_ok=True)
+            lab.playbook.write_text(text)
+
+
 def test_a_playbook_by_another_way_is_the_same_one(
     lab: Lab, keyrotor: Keyrotor, timed: Timed, installed: Installs
 ) -> None:
@@ -578,6 +651,39 @@ def test_one_install_at_a_time(lab: Lab, keyrotor: Keyrotor, timed: Timed) -> No
     assert keyrotor(lab, "timer", "remove", "--yes").returncode == 0
     os.close(folder)
     assert standing(timed) == before
+
+
+def test_the_secret_is_not_locked_while_a_person_thinks(lab: Lab, start_keyrotor: StartKeyrotor, timed: Timed) -> None:
+    """At its question: a run or an incident may begin; what would be done has changed by the answer: asked again."""
+    ours, its = os.openpty()
+    termios.tcsetwinsize(its, (50, 200))
+    process = start_keyrotor(lab, "timer", "install", stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    shown = _read_until(ours, b"Install now?")
+    folder = os.open(lab.secret_file.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
+    edit(lab.playbook, 'every = "month"', 'every = "12h"')
+    os.write(ours, b"y\n")
+    again = _read_until(ours, b"Install now?")
+    assert (b"wakes daily" in shown, b"wakes each hour" in again) == (True, True), again
+    assert not (timed.folder / TIMER).exists()
+    folder = os.open(lab.secret_file.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    os.write(ours, b"y\n")
+    assert process.wait(30) == 30
+    assert not (timed.folder / TIMER).exists()
+    os.close(folder)
+    os.close(ours)
+
+
+def _read_until(terminal: int, text: bytes, within: float = 30.0) -> bytes:
+    """What a terminal shows, up to this text."""
+    shown, deadline = b"", time.monotonic() + within
+    while text not in shown:
+        assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], shown
+        shown += os.read(terminal, 65536)
+    return shown
 
 
 def test_a_stop_during_an_install_is_answered_and_the_install_finished(

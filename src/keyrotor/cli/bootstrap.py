@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from keyrotor.cli.shell import is_interactive, json_option, print_json, real_world, want_consent, yes_option
+from keyrotor.cli.shell import is_interactive, json_option, real_world, tell, want_consent, yes_option
 
 
 @click.command()
@@ -34,7 +34,7 @@ def bootstrap(
     Whatever is there is adopted and kept, keys included.
     """
     from keyrotor import bootstrap as founding
-    from keyrotor import console, screen
+    from keyrotor import screen
     from keyrotor.core.founding import Asked
 
     world = real_world(as_json, yes or dry_run)
@@ -57,12 +57,7 @@ def bootstrap(
         told(found)
     else:
         found = founding.bootstrap(world, asked, told)
-    if as_json:
-        print_json(found.as_json())
-    else:
-        for line in found.lines():
-            out.say(line)
-    console.hang_up()
+    tell(found.as_json() if as_json else found.lines())
     sys.exit(found.exit)
 
 

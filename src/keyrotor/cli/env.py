@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keyrotor.cli.shell import json_option, playbook_argument, print_json, real_world
+from keyrotor.cli.shell import json_option, playbook_argument, real_world, tell, tell_settled
 from keyrotor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def env(playbook: str | None, check: bool, to_print: bool, only: tuple[str, ...]
     world = real_world(as_json, True)
     done = (materialise.compare if check else materialise.materialise)(world, playbook, only)
     if as_json:
-        print_json(done.as_json())
+        (tell_settled if done.exit else tell)(done.as_json())
     else:
         _tell(done, is_check=check)
     sys.exit(done.exit)
@@ -65,10 +65,10 @@ def _tell(done: Materialised, *, is_check: bool) -> None:
     from keyrotor import screen
     from keyrotor.core.materialised import Sheet
 
-    out, err = screen.Plain(sys.stdout), screen.Plain(sys.stderr)
+    err = screen.Plain(sys.stderr)
     changed = [each for each in done.files if each.state is not Sheet.SAME]
+    (tell_settled if done.exit else tell)(each.line() for each in changed)
     for each in changed:
-        out.say(each.line())
         for why in each.reasons:
             err.say(f"keyrotor: {why}")
     if not changed:

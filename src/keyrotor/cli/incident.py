@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from keyrotor.cli.incident_report import report
-from keyrotor.cli.shell import is_interactive, json_option, real_world, tell, want_consent, yes_option
+from keyrotor.cli.shell import is_interactive, json_option, real_world, tell, tell_settled, want_consent, yes_option
 from keyrotor.errors import Exit
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def status(case: str | None, as_json: bool) -> None:
     """Say how the INCIDENT stands, or all that are open: each step, and what is left to a person. Touches nothing."""
     from keyrotor import incident as incidents
 
-    _end(incidents.status(real_world(as_json, True), case), as_json)
+    _end(incidents.status(real_world(as_json, True), case), as_json, say=tell)
 
 
 @incident.command()
@@ -100,9 +101,14 @@ def close(case: str | None, cause: str, forced: str, as_json: bool) -> None:
     tell(told.as_json() if as_json else told.lines())
 
 
-def _end(found: list[Standing], as_json: bool, none: str = "no incident is on record") -> NoReturn:
+def _end(
+    found: list[Standing],
+    as_json: bool,
+    none: str = "no incident is on record",
+    say: Callable[..., None] = tell_settled,
+) -> NoReturn:
     from keyrotor import proceedings
 
     told = proceedings.status(found, none)
-    tell(told.as_json() if as_json else told.lines())
+    say(told.as_json() if as_json else told.lines())
     sys.exit(max((standing.exit for standing in found), default=Exit.DONE))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from keyrotor.cli.shell import json_option, playbook_argument, print_json, real_world
+from keyrotor.cli.shell import json_option, playbook_argument, real_world, tell, tell_settled
 
 if TYPE_CHECKING:
     from keyrotor.errors import KeyrotorError
@@ -26,29 +26,22 @@ if TYPE_CHECKING:
 @json_option
 def plan(playbook: str | None, out: Path | None, as_json: bool) -> None:
     """Show what a rotation would do, after the same preflight. Touches nothing but the FILE of --out."""
-    from keyrotor import outlook, preview, screen
+    from keyrotor import outlook, preview
 
     world = real_world(as_json, True)
     seen = preview.preview(world, playbook, to_save=out is not None)
     file = Path(os.path.abspath(world.folder / out.expanduser())) if out else None
     if as_json and seen.error:
         _refuse(seen.error, outlook.as_json(seen))
-    if not as_json:
-        shown = screen.Plain(sys.stdout)
-        for line in outlook.lines(seen, world.folder, world.env.get("HOME", "")):
-            shown.say(line)
-    if seen.owed:
-        for line in outlook.ending(seen, out):
-            shown.say(line)
+    lines = outlook.lines(seen, world.folder, world.env.get("HOME", ""))
     if seen.error:
+        tell_settled((*lines, *(outlook.ending(seen, out) if seen.owed else ())))
         raise seen.error
+    if not as_json:
+        tell(lines)
     if file and seen.saved:
         preview.save(world, seen.saved, file)
-    if as_json:
-        print_json(outlook.as_json(seen, file))
-        return
-    for line in outlook.ending(seen, out if file else None):
-        shown.say(line)
+    tell(outlook.as_json(seen, file) if as_json else outlook.ending(seen, out))
 
 
 def _refuse(error: KeyrotorError, planned: dict[str, Any]) -> NoReturn:
@@ -57,5 +50,5 @@ def _refuse(error: KeyrotorError, planned: dict[str, Any]) -> NoReturn:
 
     failed = console.failed(error)
     console.complain(failed, is_unchanged=True)
-    print_json({**console.as_json(failed), **planned})
+    tell_settled({**console.as_json(failed), **planned})
     sys.exit(error.exit)

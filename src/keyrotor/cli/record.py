@@ -26,7 +26,7 @@ def status(as_json: bool) -> None:
     world = real_world(as_json, True)
     first = proceedings.brief(_open_incidents(world))
     accounts = runs.accounts(world)
-    found = chronicle.status(accounts, world.now(), session.at_work(accounts))
+    found = chronicle.status(accounts, world.now(), session.at_work(accounts), session.held(accounts))
     tell({**found.as_json(), **first.data} if as_json else (*first.lines(), *found.lines()))
 
 

@@ -16,6 +16,7 @@ from keyrotor.cli.shell import (
     json_option,
     playbook_argument,
     real_world,
+    tell,
     telling,
     want_consent,
     yes_option,
@@ -122,14 +123,14 @@ def abandon(run: str, reason: str, as_json: bool) -> None:
 @yes_option
 def forget(run: str | None, yes: bool) -> None:
     """Drop the former value's ciphertext of a closed RUN, or of every closed run. It can never be rolled back then."""
-    from keyrotor import runs
+    from keyrotor.forgetting import forget as forget_runs
 
     if run is None and not yes:
         want_consent(is_interactive(), "keyrotor forget --yes  (or name the run)")
         if not ask("No closed run can be rolled back then. Forget the former value of every one?"):
             sys.exit(Exit.FAILED)
-    forgotten = runs.forget(real_world(False, True), run)
-    click.echo(f"forgotten: {', '.join(forgotten)}" if forgotten else "nothing to forget")
+    forgotten = forget_runs(real_world(False, True), run)
+    tell([f"forgotten: {', '.join(forgotten)}" if forgotten else "nothing to forget"])
 
 
 def _is_typed(account: Account, confirm: str) -> bool:

@@ -43,7 +43,7 @@ def _tell(error: KeyrotorError, ctx: click.Context) -> NoReturn:
     failed = console.failed(error)
     console.complain(failed, is_unchanged=isinstance(error, RefusedError))
     if ctx.meta.get("json", False):
-        print_json(console.as_json(failed))
+        tell_settled(console.as_json(failed))
     ctx.exit(ctx.meta.get("exit_of_error", error.exit))
 
 
@@ -131,18 +131,9 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def end(report: Report, as_json: bool) -> None:
-    from keyrotor import console, screen
+    from keyrotor import console
 
-    if as_json:
-        try:
-            print_json(console.as_json(report))
-        except KeyrotorError as error:  # the run is over all the same, and its exit code says how
-            screen.Plain(sys.stderr).say(f"keyrotor: {error}")
-    else:
-        out = screen.Plain(sys.stdout)
-        for line in console.last_word(report):
-            out.say(line)
-    console.hang_up()
+    tell_settled(console.as_json(report) if as_json else console.last_word(report))
     sys.exit(report.exit)
 
 
@@ -158,6 +149,17 @@ def tell(said: Mapping[str, Any] | Iterable[str]) -> None:
     console.hang_up()
 
 
+def tell_settled(said: Mapping[str, Any] | Iterable[str]) -> None:
+    """The same, where it is settled how the command ends: the exit code tells that, and what cannot be written does not
+    change it."""
+    from keyrotor import screen
+
+    try:
+        tell(said)
+    except KeyrotorError as error:
+        screen.Plain(sys.stderr).say(f"keyrotor: {error}")
+
+
 def end_install(intent: Intent | None, told: Installed, *, as_json: bool) -> NoReturn:
     """How an install or a removal ended; `intent` is what a dry run would do."""
     before = intent.lines if intent and not intent.is_none else ()
@@ -169,7 +171,10 @@ def print_json(found: object) -> None:
     """One object. Raises KeyrotorError where it cannot be written; a reader that left is no fault of ours."""
     import json
 
-    _write(json.dumps(found, ensure_ascii=not _is_unicode(sys.stdout), indent=2) + "\n")
+    answer = json.dumps(found, ensure_ascii=False, indent=2)
+    if not _is_unicode(sys.stdout) or not _is_utf8(answer):
+        answer = json.dumps(found, indent=2)  # all of it in ASCII
+    _write(answer + "\n")
 
 
 def _write(answer: str) -> None:
@@ -184,6 +189,15 @@ def _write(answer: str) -> None:
 
 def _is_unicode(out: TextIO) -> bool:
     return (getattr(out, "encoding", None) or "").lower().replace("-", "") == "utf8"
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it can be written as UTF-8: a file may be named with a byte that cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_interactive() -> bool:

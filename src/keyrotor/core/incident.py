@@ -87,6 +87,12 @@ class Incident:
         return self.is_shut or self._is_cut_off
 
     @property
+    def is_surely_contained(self) -> bool:
+        """Whether that is what the last containment has come to, and not the rest of one that was cut off."""
+        last = self.stand(Step(Deed.CONTAIN))
+        return self.is_shut and last.state in (State.DONE, State.FAILED) and _shuts(last.facts)
+
+    @property
     def _is_cut_off(self) -> bool:
         """Whether a containment was begun, and what came of it is not known."""
         return self.stand(Step(Deed.CONTAIN)).state is State.BEGUN
@@ -103,9 +109,11 @@ class Incident:
 
 
 def _shuts(facts: Mapping[str, Any]) -> bool:
-    """Whether the containment has changed anything for a gateway: it may have listened on loopback only before."""
+    """Whether the containment has changed anything for a gateway: it may have listened on loopback only before. Of one
+    that is down the drop-ins tell."""
     return any(
-        each.get("how") == "stop" or each.get("listened") != each.get("listens") for each in facts.get("gateways", ())
+        each.get("how") == "stop" or each.get("restarts") or each.get("listened") != each.get("listens")
+        for each in facts.get("gateways", ())
     )
 
 
@@ -156,6 +164,8 @@ def _stepped(incident: Incident, event: Began | Did | Missed | Undone) -> Incide
             return replace(_opened(stood, late), counted=incident.counted + len(tasks), is_shut=shut)
         case Missed(step, reason, hint, facts):
             missed = _stood(incident, step, Stand(State.FAILED, reason, hint, facts))
+            if step == Deed.LIFT and "proofs" in facts:  # strangers are let in, and an old key is not dead: shut again
+                return replace(_opened(_revoked(missed, reason, facts), (Deed.CONTAIN,)), is_shut=False)
             return replace(missed, is_shut=incident.is_shut or (step == Deed.CONTAIN and _shuts(facts)))
         case Undone(step, reason):
             return _opened(_stood(incident, step, Stand(State.FAILED, reason)), _AGAIN)
@@ -167,19 +177,33 @@ def _opened(incident: Incident, deeds: Sequence[Deed]) -> Incident:
     return replace(incident, stands=stands, is_shut=incident.is_contained)
 
 
+def _revoked(incident: Incident, reason: str, facts: Mapping[str, Any]) -> Incident:
+    """Without the proof of each playbook whose old key was not dead once the containment had ended."""
+    proofs = zip(incident.case.playbooks, facts["proofs"], strict=False)
+    alive = [Step(Deed.PROVE, name) for name, proof in proofs if not (proof["is_dead"] or proof["is_moot"])]
+    void = {step.id: replace(incident.stand(step), state=State.FAILED, said=reason) for step in alive}
+    return replace(incident, stands={**incident.stands, **void})
+
+
 def next_step(incident: Incident, since: frozenset[str] = frozenset()) -> Step | None:
     """The one step to do now; None: nothing more can be done. `since` are those that failed since somebody asked to go
     on: they are not tried again."""
     if incident.is_closed:
         return None
     for step in incident.open_steps:
-        if step.deed is Deed.CONTAIN and incident.stand(Step(Deed.LIFT)).state is not State.OPEN:
-            continue  # nobody would lift it again
-        before = [each for each in incident.case.steps if each.deed is _AFTER.get(step.deed)]
-        mine = [each for each in before if each.playbook == step.playbook or not step.playbook]
-        if step.id not in since and all(incident.stand(each).state is State.DONE for each in mine):
+        lift = Step(Deed.LIFT)
+        if step.deed is Deed.CONTAIN and incident.stand(lift).state is not State.OPEN and _is_ready(incident, lift):
+            continue  # it is being lifted
+        if step.id not in since and _is_ready(incident, step):
             return step
     return None
+
+
+def _is_ready(incident: Incident, step: Step) -> bool:
+    """Whether all is done that must be done before it."""
+    before = [each for each in incident.case.steps if each.deed is _AFTER.get(step.deed)]
+    mine = [each for each in before if each.playbook == step.playbook or not step.playbook]
+    return all(incident.stand(each).state is State.DONE for each in mine)
 
 
 def _stood(incident: Incident, step: str, stand: Stand) -> Incident:

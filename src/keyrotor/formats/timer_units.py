@@ -12,11 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from keyrotor.errors import RefusedError
 from keyrotor.formats.unit_lines import marked, specified, whole, word, words
 
 MAKER = "timer"
+FAILED = "-failed"  # what tells of a failure, after the name of the timer
 # What keyrotor, sops and git bear, and what a user's manager can do without any privilege (docs/reference/timer.md).
 # No mount namespaces: places lie anywhere in the home, and not every container lets a user make one.
 _HARDENING = """\
@@ -55,12 +57,20 @@ class Names:
 
     @property
     def failed(self) -> str:
-        return f"{self.stem}-failed.service"
+        return f"{self.stem}{FAILED}.service"
 
     @property
     def names(self) -> tuple[str, str, str]:
         """What wakes comes last: nothing is woken that is not there yet."""
         return (self.failed, self.service, self.timer)
+
+    def other(self, name: str, text: str) -> str:
+        """The timer that has made this file of ours, where it is another one: what tells of X is called as the service
+        of X-failed. "" where it is this one."""
+        verb = _order(text)[0]
+        if (name, verb) == (self.service, "notify"):
+            return f"{self.stem.removesuffix(FAILED)}.timer"
+        return f"{self.stem}{FAILED}.timer" if (name, verb) == (self.failed, "rotate") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +102,21 @@ def at(text: str) -> str:
 
 
 def playbook(text: str) -> str:
-    """The playbook that a service of ours rotates by; "" if it names none."""
-    found = re.search(r"^ExecStart=:(.*)$", text, re.MULTILINE)
-    said = words(found[1]) if found else []
-    return said[said.index("rotate") + 1] if "rotate" in said[:-1] else ""
+    """The playbook that a service of ours rotates by, or tells of; "" if it names none."""
+    return _order(text)[1]
 
 
 def without_environment(text: str) -> str:
     """A text without what a shell of another day would write otherwise, and without its last line."""
     kept = (line for line in text.splitlines() if not line.startswith(("Environment=", f"# keyrotor {MAKER}: ")))
     return "\n".join(kept)
+
+
+def _order(text: str) -> tuple[str, str]:
+    """What a service of ours does, and by which playbook."""
+    found = re.search(r"^ExecStart=:(.*)$", text, re.MULTILINE)
+    said = words(found[1]) if found else []
+    return next(((verb, path) for verb, path in pairwise(said) if verb in ("rotate", "notify")), ("", ""))
 
 
 def _timer(wanted: Wanted) -> str:

@@ -4,8 +4,8 @@ It is rendered whole only where it is absent. Keys that are not ours are never r
 differs from the encrypted file is refused, never overwritten in silence. That is a rotation's rule; `materialise`,
 which a person asks for, replaces what differs, but for a key that must never change. A rotation leaves the line as it
 is (what a unit took from it is seen in the unit itself); `materialise` wants one that all readers take alike.
-Where the old value is leaked the new one is put whatever stands under the key, be it nothing: somebody may have emptied
-the file first.
+Where the old value is leaked the new one is put where nothing stands as well: somebody may have emptied the file first.
+Another value is never overwritten: that may be the one that has leaked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keyrotor.boundary import files, private, writable
-from keyrotor.boundary.plaintext import is_same, unseal
+from keyrotor.boundary.plaintext import is_blank, is_same, unseal
 from keyrotor.core.materialised import Compared, Sheet
 from keyrotor.core.model import ALREADY, NEVER, Holds, Value
 from keyrotor.core.preview import Change
@@ -45,6 +45,7 @@ class EnvFile:
         reasons = [f"cannot write {self.path}: its {key} differs from the encrypted file" for key in differing]
         missing = [key for key in self.keys if key != self.key and key not in pair.siblings]
         reasons += [f"cannot write {self.path}: the encrypted file has no key {key}" for key in missing]
+        reasons += self._untold(leaves, pair)
         return reasons + self._unsafe(pair) + self._unspliced(pair) + writable.refusals(self.path)
 
     def holds(self, pair: Pair) -> Holds:
@@ -194,8 +195,18 @@ class EnvFile:
             return []
         return [f"cannot write {self.path}: the present value has characters that must be quoted to be put back"]
 
+    def _untold(self, leaves: Sequence[splice.Leaf], pair: Pair) -> list[str]:
+        """Why nobody knows which value has leaked, where one has: another one stands here."""
+        mine = [leaf for leaf in leaves if leaf.key == self.key and not is_blank(Secret(leaf.text))]
+        if not pair.is_leaked or len(_of(mine, (pair.new, *pair.named(Value.NEW)))) == len(mine):
+            return []
+        return [
+            f"cannot tell what has leaked: {self.path} holds another value than the encrypted file (the leaked one "
+            f"must stand in the encrypted file: sops edit; if it does, empty the line {self.key}= in the env file)"
+        ]
+
     def _unspliced(self, pair: Pair) -> list[str]:
-        """Why the new value could not be put over whatever stands there, where it would be."""
+        """Why the new value could not be put where nothing stands, where it would be."""
         try:
             if pair.is_leaked:
                 self._spliced(files.whole(self.path), Value.NEW, pair)
@@ -215,8 +226,9 @@ class EnvFile:
         mine = [leaf for leaf in leaves if leaf.key == self.key]
         if not mine:
             return self._lengthened(data, self._rendered(pair[goal], pair) if is_emptied else {self.key: value})
-        is_any = pair.is_leaked and goal is Value.NEW
-        stale = mine if is_any else _of(mine, pair.named(goal))
+        stale = _of(mine, pair.named(goal))
+        if pair.is_leaked and goal is Value.NEW:
+            stale = [leaf for leaf in mine if leaf in stale or is_blank(Secret(leaf.text))]
         return splice.replace(dotenv.read, data, [_token(leaf) for leaf in stale], value)
 
     def _lengthened(self, data: bytes, values: Mapping[str, bytes]) -> bytes:

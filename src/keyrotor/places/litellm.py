@@ -215,7 +215,7 @@ class _Wait:
         self._stale = 0
         self.last: Answer | None = None
         self.unit: Unit | None = None  # whose process is to answer; looked at only when it does not at once
-        self._is_ours = door.act is Act.RETIRE  # whether it is known who answers; its other row has asked that
+        self._is_ours = door.behind is None  # whether it is known who answers, as far as anybody can know
 
     def look(self) -> Verdict:
         """What the door says of the goal now. Raises PlaceError when it can never accept it."""

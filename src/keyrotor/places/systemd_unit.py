@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyrotor.boundary import files, proc
-from keyrotor.boundary.plaintext import are_same
+from keyrotor.boundary.plaintext import are_same, is_blank
 from keyrotor.boundary.systemd import Systemd
 from keyrotor.boundary.unit_environment import Source, overriding, sources
 from keyrotor.boundary.unit_text import Unit
@@ -46,7 +46,17 @@ class SystemdUnit:
             return [
                 f"cannot restart {self.name}: unit is {unit.active} ({unit.sub}), so the old key cannot be proven first"
             ]
-        return self._overridden(unit)
+        return self._untold(unit, pair) + self._overridden(unit)
+
+    def _untold(self, unit: Unit, pair: Pair) -> list[str]:
+        """Why nobody knows which value has leaked, where one has: the unit runs with another one."""
+        is_another = pair.is_leaked and unit.is_active and self._holds(unit, pair) is Holds.NEITHER
+        if not is_another or all(is_blank(value) for value in self.shows()):
+            return []
+        return [
+            f"cannot tell what has leaked: {self.name} runs with another value than the encrypted file holds (the "
+            "leaked one must stand in the encrypted file: sops edit; if it does, stop the unit)"
+        ]
 
     def _overridden(self, unit: Unit) -> list[str]:
         """What would keep the restarted unit from taking up what the playbook wrote."""

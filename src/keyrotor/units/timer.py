@@ -1,7 +1,8 @@
 """A playbook's timer: installed, looked at, removed.
 
 Rules:
-1. What somebody else has made, or has changed since, is refused and never touched; drop-ins go on to apply.
+1. What somebody else has made, or has changed since, or another timer has by the same name, is refused and never
+   touched; drop-ins go on to apply.
 2. A timer that is started anew begins to count then: what it missed while it was not there is not made good for, so
    that an install begins no rotation by itself.
 3. A rotation that is going on is left to its end.
@@ -24,10 +25,8 @@ from keyrotor.errors import PlaceError
 from keyrotor.formats import playbook_text, timer_units
 from keyrotor.formats.timer_units import Wanted
 from keyrotor.units import timer_status
-from keyrotor.units.timer_installed import InstalledTimer, One
+from keyrotor.units.timer_installed import OTHER_NAME, InstalledTimer, One
 from keyrotor.units.timer_wanting import Trouble
-
-_OTHER_NAME = 'name = "…"  (another one, in one of the two playbooks)'
 
 
 @dataclass(slots=True)
@@ -99,7 +98,7 @@ class TimerUnits:
         timer, service = systemd.timers([self.wanted.timer, self.wanted.service])
         facts = timer_status.Facts(self.wanted, self.wakes, self.wish, timer, service, systemd.lingers(), due)
         if why := self._another():
-            return timer_status.of_another(facts, why, f"{_OTHER_NAME}   or   {self._taken_from_it()}")
+            return timer_status.of_another(facts, why, f"{OTHER_NAME}   or   {self._taken_from_it()}")
         troubles = [why for why, _ in self.troubles]
         return list(timer_status.lines(facts, [self._file(one) for one in seen.values()], troubles))
 
@@ -115,6 +114,7 @@ class TimerUnits:
             path=str(one.path),
             origin=one.origin,
             elsewhere=one.elsewhere,
+            other=one.other,
             is_masked=one.managed.load == "masked",
             is_enabled=one.managed.is_enabled,
             owes_reload=one.managed.owes_reload or one.is_orphan,
@@ -139,7 +139,7 @@ class TimerUnits:
             yield reason, ""
         yield from self.there.strange()
         if why := self._another():
-            yield f"{start}: {why}", f"{_OTHER_NAME}   or   {self._taken_from_it()}"
+            yield f"{start}: {why}", f"{OTHER_NAME}   or   {self._taken_from_it()}"
 
     def _another(self) -> str:
         """Why the timer of this name is not ours to touch: it is another playbook's, which is there; "" if not."""

@@ -1,6 +1,7 @@
 """A timer as an install has left it, whatever became of its playbook: looked at, and removed.
 
-What somebody else has made, or has changed since, is told and never touched.
+What somebody else has made, or has changed since, is told and never touched; so is what another timer has by the same
+name.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from keyrotor.boundary.systemd import Systemd
 from keyrotor.boundary.unit_folder import UnitFolder
 from keyrotor.boundary.unit_text import Managed
 from keyrotor.core.serving import FileState, Intent
+from keyrotor.core.timing import Wish
 from keyrotor.errors import PlaceError
 from keyrotor.formats import timer_units
-from keyrotor.formats.timer_units import MAKER, Names
+from keyrotor.formats.timer_units import FAILED, MAKER, Names
 from keyrotor.formats.unit_lines import Origin, origin
 from keyrotor.units.timer_wanting import Trouble
 
+OTHER_NAME = 'name = "…"  (another one, in one of the two playbooks)'
 _STEM = "keyrotor-"
 
 
@@ -35,6 +38,7 @@ class One:
     seen: Look | None
     managed: Managed
     is_there: bool  # whether anything stands at its path, be it a link
+    other: str  # the timer that has it by the same name; "" if there is none
 
     @property
     def text(self) -> str | None:
@@ -43,6 +47,11 @@ class One:
     @property
     def origin(self) -> Origin:
         return origin(self.text, MAKER)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether an install of this timer has made it, and nobody has changed it since."""
+        return self.origin is Origin.OURS and not self.other
 
     @property
     def elsewhere(self) -> str:
@@ -78,7 +87,9 @@ class InstalledTimer:
     @property
     def playbook(self) -> str:
         """The playbook that it was made for; "" where no file of ours names one."""
-        return timer_units.playbook(_ours(self.folder, self.names.service))
+        texts = ((name, _ours(self.folder, name)) for name in (self.names.service, self.names.failed))
+        named = (timer_units.playbook(text) for name, text in texts if not self.names.other(name, text))
+        return next(filter(None, named), "")
 
     @property
     def is_gone(self) -> bool:
@@ -87,11 +98,14 @@ class InstalledTimer:
 
     def look(self) -> Mapping[str, One]:
         """Look, and remember it: what is done later is done to what was seen. Raises PlaceError."""
-        self._before = {
-            each.name: One(each.name, self.folder.path / each.name, self._seen(each), each, self.folder.has(each.name))
-            for each in self.systemd.managed(self.names.names)
-        }
+        self._before = {each.name: self._one(each) for each in self.systemd.managed(self.names.names)}
         return self._before
+
+    def _one(self, managed: Managed) -> One:
+        name, seen = managed.name, self._seen(managed)
+        text = _text(seen)
+        other = "" if origin(text, MAKER) is Origin.FOREIGN else self.names.other(name, text or "")
+        return One(name, self.folder.path / name, seen, managed, self.folder.has(name), other)
 
     def _seen(self, managed: Managed) -> Look | None:
         """The file, where it is one: what masks a unit is a link to nothing."""
@@ -105,7 +119,10 @@ class InstalledTimer:
         """What somebody else has made."""
         for one in self._before.values():
             where = shlex.quote(one.elsewhere or str(one.path))
-            if one.origin is Origin.EDITED:
+            if one.other:
+                remove = Wish(is_system=self.names.scope == "system", book=one.other).command("remove")
+                yield f"cannot touch {where}: it is {one.other}'s", f"{OTHER_NAME}   or   {remove}"
+            elif one.origin is Origin.EDITED:
                 why = f"{where} was changed by hand since keyrotor made it"
                 yield f"cannot touch it: {why}", f"rm {where}  (a drop-in can hold the change), and again"
             elif one.origin is Origin.FOREIGN or one.elsewhere:
@@ -119,7 +136,7 @@ class InstalledTimer:
     def to_remove(self, troubles: Sequence[Trouble] = ()) -> Intent:
         """What a removal would do, from one look; `troubles` are why it must not be. Raises PlaceError."""
         seen = self.look()
-        ours = [one for one in seen.values() if one.origin is Origin.OURS or one.is_orphan]
+        ours = [one for one in seen.values() if one.is_ours or one.is_orphan]
         strange = [trouble for trouble in self.strange() if not ours or "changed by hand" in trouble[0]]
         found = [*(troubles if ours else ()), *strange]
         is_running = seen[self.names.service].managed.active in ("activating", "deactivating")
@@ -142,18 +159,19 @@ class InstalledTimer:
     def remove(self) -> None:
         """Do what `to_remove` has told. Safe after half, and twice. Raises PlaceError."""
         timer = self.seen(self.unit)
-        if timer.origin is Origin.OURS or timer.is_orphan:
+        if timer.is_ours or timer.is_orphan:
             self.systemd.do("stop", timer.name)
             self.forget_wakes()
             with contextlib.suppress(PlaceError) if timer.seen is None else contextlib.nullcontext():
                 self.systemd.do("disable", timer.name)
-        for name in reversed(self.names.names):
+        names = [name for name in self.names.names if not self.seen(name).other]
+        for name in reversed(names):
             one = self.seen(name)
-            if one.seen and one.origin is Origin.OURS:
+            if one.seen and one.is_ours:
                 self.folder.remove(name, one.seen)
             self.folder.tidy(name)  # an install that was killed has not come to this one
         self.systemd.do("daemon-reload")
-        for name in self.names.names:
+        for name in names:
             with contextlib.suppress(PlaceError):  # one that has never failed, or is not loaded
                 self.systemd.do("reset-failed", name)
 
@@ -166,6 +184,7 @@ class InstalledTimer:
 def all_installed(scope: str, folder: UnitFolder, systemd: Systemd) -> list[InstalledTimer]:
     """Every timer that an install has made in this folder, and what was left of one."""
     found = {path.stem for path in folder.path.glob(f"{_STEM}*") if path.suffix in (".timer", ".service")}
+    found |= {stem.removesuffix(FAILED) for stem in found}
     every = [InstalledTimer(Names(stem, scope), folder, systemd) for stem in sorted(found)]
     return [each for each in every if each.playbook or _ours(folder, each.unit)]
 

@@ -23,6 +23,7 @@ class File:
     path: str
     origin: Origin
     elsewhere: str  # the unit of this name in another folder
+    other: str  # the timer that has it by the same name
     is_masked: bool
     is_enabled: bool
     owes_reload: bool
@@ -75,7 +76,9 @@ def _file(facts: Facts, file: File) -> Line:
         Origin.EDITED: f"{file.path} was changed by hand",
         Origin.OURS: "systemd has not read its file again" if file.owes_reload else "",
     }[file.origin]
-    if not said and not file.is_as_wanted:
+    if file.other:
+        said = f"{file.path} is {file.other}'s"
+    elif not said and not file.is_as_wanted:
         said = f"{file.path} is not what an install would write today"
     return Line(file.name, State.ILL, said, install) if said else Line(file.name, State.WELL, file.path)
 
