@@ -22,7 +22,7 @@ def forget(world: World, run_id: str | None) -> list[str]:
         if run_id and accounts[0].run.is_owed:
             why = f"cannot forget run {accounts[0].id}: it is not finished"
             raise UsageError(why, hint=f"keyrotor resume {accounts[0].id}")
-        kept = looked_for(world)
+        kept = looked_for(journal)
         if run_id and (case := kept.get(accounts[0].id)):
             why = f"cannot forget run {accounts[0].id}: its former value is still looked for in incident {case}"
             raise UsageError(why, hint=f"keyrotor incident close {case} --cause …")
@@ -33,8 +33,7 @@ def forget(world: World, run_id: str | None) -> list[str]:
 def forget_expired(world: World, journal: Journal, source: Source) -> None:
     """Forget the closed runs of this secret whose time to keep is over: with its incident, if it is of one. The caller
     holds its lock."""
-    accounts = journal.accounts()
-    kept = looked_for(world)
+    accounts, kept = journal.accounts(), looked_for(journal)
     for account in accounts:
         plan, age = account.run.plan, world.now() - (account.closed or world.now())
         is_over = account.id not in kept and (bool(plan.incident) or age > timedelta(seconds=plan.keep))
@@ -42,17 +41,16 @@ def forget_expired(world: World, journal: Journal, source: Source) -> None:
             _forget(world, journal, account.id)
 
 
-def looked_for(world: World) -> Mapping[str, str]:
+def looked_for(journal: Journal) -> Mapping[str, str]:
     """The runs whose former value an open incident looks for: run -> incident. Its own, and those of the same keys that
     ended since the key is exposed; of any key, as long as nothing tells which it is of."""
-    with Journal.peek(world.state) as journal:
-        if not journal.knows_incidents:
-            return {}
-        accounts = journal.accounts()
+    if not journal.knows_incidents:
+        return {}
+    accounts = journal.accounts()
     from keyrotor import casebook  # some ms, which a rotation need not pay
 
     found = {}
-    for docket in casebook.dockets(world.state):
+    for docket in casebook.dockets(journal.state):
         if not docket.incident.is_closed:
             case = docket.incident.case
             mine = [each.run.plan.source for each in accounts if each.run.plan.incident == case.id]

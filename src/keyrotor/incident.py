@@ -125,7 +125,9 @@ def close(world: Ground, case: str | None, cause: str, forced: str) -> Closed:
                 docket = book.docket(docket.id)
             notes += incident_notice.tell(world, _standing(world, docket))
     notes += [f"the leaked key of {name} is in force: it is not replaced" for name in files.alive()]
-    over, wanted = [each.id for each in files.kept_by() if not each.run.is_owed], looked_for(world)
+    over = [each.id for each in files.kept_by() if not each.run.is_owed]
+    with Journal.peek(world.state) as journal:
+        wanted = looked_for(journal)
     notes += [f"the former value of run {run} is kept: {wanted[run]} looks for it" for run in over if run in wanted]
     forgotten = [run for each in over if each not in wanted for run in forget(world, each)]
     with Journal.open(world.state) as journal:

@@ -74,7 +74,8 @@ def at_work(accounts: Iterable[Account]) -> dict[str, str]:
     newest = {
         Path(one.run.plan.source.file).parent: one for one in sorted(accounts, key=lambda one: one.entries[-1].seq)
     }
-    found = {one.id: lock.at_work(folder, one.entries[-1].at) for folder, one in newest.items()}
+    owed = {folder: one for folder, one in newest.items() if one.run.is_owed}  # else there is no lock to look for
+    found = {one.id: lock.at_work(folder, one.entries[-1].at) for folder, one in owed.items()}
     return {run: who for run, who in found.items() if who}
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -181,20 +182,28 @@ def stray(folder: Path, values: Iterable[str], besides: Iterable[Path] = ()) -> 
 
 
 def events(lab: Lab) -> list[tuple[str, str, dict[str, Any]]]:
-    """Run, kind and data of every event on record; read from a copy, for a killed writer's journal must be played."""
+    """Run, kind and data of every event on record. Read as SQLite reads, for what a live writer has not committed is
+    none; from a copy where the writer was killed in mid-commit, for its journal must be played and the record stay."""
+    path = lab.state / "journal.sqlite3"
+    try:
+        return _events(f"{path.as_uri()}?mode=ro")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            return []  # none yet, or just made
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("journal.sqlite3-journal", "journal.sqlite3"):
+        for name in (f"{path.name}-journal", path.name):
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy(lab.state / name, folder)
-        path = Path(folder, "journal.sqlite3")
-        if not path.exists():
+        try:
+            return _events(Path(folder, path.name).as_uri())
+        except sqlite3.DatabaseError:  # somebody plays it just now
             return []
-        with contextlib.closing(sqlite3.connect(path)) as database:
-            try:
-                rows = database.execute("SELECT run, kind, data FROM events WHERE run != '' ORDER BY seq").fetchall()
-            except sqlite3.DatabaseError:  # just made, or copied while being written
-                rows = []
-    return [(run, kind, json.loads(data)) for run, kind, data in rows]
+
+
+def _events(uri: str) -> list[tuple[str, str, dict[str, Any]]]:
+    query = "SELECT run, kind, data FROM events WHERE run != '' ORDER BY seq"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+        return [(run, kind, json.loads(data)) for run, kind, data in database.execute(query)]
 
 
 def trace(lab: Lab) -> list[str]:
@@ -217,6 +226,26 @@ def wait_for(lab: Lab, event: str, process: subprocess.Popen[str], within: float
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     raise AssertionError(f"never came to {event}: {trace(lab) or 'nothing'}")
+
+
+def until(process: subprocess.Popen[str], is_so: Callable[[], bool], within: float = 60.0) -> None:
+    """Until it is so, while this process is at work."""
+    deadline = time.monotonic() + within
+    while not is_so():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def has_begun(lab: Lab, step: str) -> bool:
+    """Whether an incident has come to this step."""
+    return ("step-began", step) in [(kind, data.get("step")) for _, kind, data in events(lab)]
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill it, and whatever it has started, in mid-work."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def keyrotor_argv(*arguments: str) -> list[str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from on_lab import SRC, Keyrotor, StartKeyrotor, edit, events, spellings, stray
+from on_lab import SRC, Keyrotor, StartKeyrotor, edit, events, has_begun, kill, spellings, stray, until
 from test_json_schema import printed, want
 
 from keyrotor.casebook import Casebook
@@ -149,13 +147,8 @@ def test_killed_in_any_step_it_goes_on_where_it_was(
     respond(lab)
     old = lab.current_key()
     process = start_keyrotor(lab, *OPEN)
-    deadline = time.monotonic() + 60
-    while ("step-began", step) not in [(kind, data.get("step")) for _, kind, data in events(lab)]:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    until(process, lambda: has_begun(lab, step))
+    kill(process)
 
     resumed = keyrotor(lab, "incident", "resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -172,11 +165,7 @@ def test_a_signal_ends_it_and_nothing_goes_back(lab: Lab, keyrotor: Keyrotor, st
     respond(lab)
     old = lab.current_key()
     process = start_keyrotor(lab, *OPEN)
-    deadline = time.monotonic() + 60
-    while not any(kind == "moved" and "systemd" in data["row"] for _, kind, data in events(lab)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(process, lambda: any(kind == "moved" and "systemd" in data["row"] for _, kind, data in events(lab)))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     if process.returncode == 0:
@@ -308,13 +297,8 @@ def test_a_run_that_was_owed_when_it_was_opened_hides_no_leaked_key(
     old = lab.current_key()
     (lab.project / "notes.txt").write_text(f"do not push: {old}\n")
     process = start_keyrotor(lab, "rotate", "--yes")
-    deadline = time.monotonic() + 60
-    while not any(kind == "moved" for _, kind, _ in events(lab)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    until(process, lambda: any(kind == "moved" for _, kind, _ in events(lab)))
+    kill(process)
     first = keyrotor(lab, *OPEN)
     assert (first.returncode, "keyrotor resume" in first.stdout) == (21, True), first.stdout + first.stderr
     assert keyrotor(lab, "resume").returncode == 0
@@ -333,13 +317,8 @@ def test_an_ordinary_rotation_meanwhile_is_no_hindrance(
     respond(lab)
     old = lab.current_key()
     process = start_keyrotor(lab, *OPEN)
-    deadline = time.monotonic() + 60
-    while ("step-began", STEPS[3]) not in [(kind, data.get("step")) for _, kind, data in events(lab)]:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    until(process, lambda: has_begun(lab, STEPS[3]))
+    kill(process)
     assert keyrotor(lab, "rotate", "--yes").returncode == 0
     edit(lab.playbook, 'name  = "litellm-master-key"', 'name  = "another-name"')
     runs = len([kind for _, kind, _ in events(lab) if kind == "opened"])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from on_lab import Keyrotor, StartKeyrotor, events, new_value, sops_set, stray
+from on_lab import Keyrotor, StartKeyrotor, events, kill, new_value, sops_set, stray, until
 from test_incident import OPEN, is_replaced, respond
 
 from keyrotor.demo.lab import Lab
@@ -171,13 +168,8 @@ def test_killed_after_first_aid_it_goes_on(
     old = lab.current_key()
     take_the_value_out(lab)
     process = start_keyrotor(lab, *OPEN)
-    deadline = time.monotonic() + 60
-    while event not in [f"{kind} {data.get('row', '')}".strip() for _, kind, data in events(lab)]:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    until(process, lambda: event in [f"{kind} {data.get('row', '')}".strip() for _, kind, data in events(lab)])
+    kill(process)
     run = next(run for run, kind, _ in events(lab) if kind == "opened")
     refused = keyrotor(lab, "rollback", run, "--confirm", run)
     assert (refused.returncode, f"keyrotor resume {run}" in refused.stderr) == (2, True), refused.stderr

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import time
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from on_lab import Keyrotor, MakeLab, StartKeyrotor, edit, events
+from on_lab import Keyrotor, MakeLab, StartKeyrotor, edit, events, has_begun, kill, until
 from test_incident import OPEN, is_replaced, kept, respond
 
 from keyrotor.demo.lab import Lab
@@ -30,13 +27,8 @@ def case_of(done: CompletedProcess[str]) -> str:
 def until_begun(lab: Lab, keyrotor: StartKeyrotor, step: str) -> None:
     """An incident that is killed in this step."""
     process = keyrotor(lab, *OPEN)
-    deadline = time.monotonic() + 60
-    while ("step-began", step) not in [(kind, data.get("step")) for _, kind, data in events(lab)]:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    until(process, lambda: has_begun(lab, step))
+    kill(process)
 
 
 def runs_of(lab: Lab) -> dict[str, str]:
@@ -203,11 +195,7 @@ def test_a_rotation_by_hand_during_the_proof_is_no_hindrance(
     edit(lab.project / "playbooks" / "incident-response.toml", '"1s"', '"4s"')
     old = lab.current_key()
     process = start_keyrotor(lab, *OPEN)
-    deadline = time.monotonic() + 60
-    while ("step-began", PROVE) not in [(kind, data.get("step")) for _, kind, data in events(lab)]:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(process, lambda: has_begun(lab, PROVE))
     by_hand = keyrotor(lab, "rotate", "--yes")
     assert by_hand.returncode == 0, by_hand.stdout + by_hand.stderr
     out, err = process.communicate(timeout=120)
