@@ -15,7 +15,7 @@ from typing import Any
 from keyrotor import playbook, preflight, runs, shelf
 from keyrotor.core import decide, due
 from keyrotor.core.machine import Run
-from keyrotor.core.model import Act, Outcome, Playbook, Value
+from keyrotor.core.model import Outcome, Playbook, Value
 from keyrotor.core.report import Report
 from keyrotor.errors import Exit, RefusedError
 from keyrotor.forgetting import forget_expired
@@ -69,8 +69,8 @@ def rotate(world: World, name: str | None, wish: Wish) -> Report:
 
 def respond(world: World, book: Playbook, incident: str, reason: str) -> Report:
     """Give every place a new value because the present one has leaked: nobody is asked, no client keeps it from being
-    done, and from the unit's restart on nothing goes back by itself, nor before it where the former state could not be
-    put back. Raises what refuses before the first effect."""
+    done, and from the unit's restart on nothing goes back by itself, nor before it where the unit is down or the former
+    state could not be put back. Raises what refuses before the first effect."""
     file = Path(book.source.file)
     with locked(world, file):
         want_nothing_owed(world, file)
@@ -102,8 +102,7 @@ def _open(
     pair = replace(ready.pair, new=new)
     more: dict[str, Any] = {"skipped": ready.skipped, "todo": ready.todo, "reason": wish.reason, "public": public}
     if wish.incident:
-        barrier = next((row.id for row in ready.rows if row.act in (Act.RESTART, Act.COMMAND)), "")
-        more |= {"incident": wish.incident, "no_return": barrier, "no_way_back": ready.no_way_back}
+        more |= {"incident": wish.incident, "no_return": ready.no_return, "no_way_back": ready.no_way_back}
 
     def prepare(folder: Path) -> Mapping[Value, bytes]:
         return world.prepare(book.source, ready.ciphertext, pair, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,6 +179,28 @@ def test_killed_after_first_aid_it_goes_on(
     is_replaced(lab, old)
     is_whole(lab)
     assert not any(kind == "turned-back" for _, kind, _ in events(lab))
+
+
+@pytest.mark.parametrize("contain", ["none", "stop"])
+def test_a_gateway_that_is_down_is_never_started_with_the_leaked_key(
+    lab: Lab, keyrotor: Keyrotor, manager: UserManager, start_keyrotor: StartKeyrotor, contain: str
+) -> None:
+    """Somebody has stopped it, or the containment has: a rotation that is cut off before the restart leaves it down."""
+    respond(lab, contain)
+    old = lab.current_key()
+    if contain == "none":
+        assert lab.unit
+        manager.systemctl("stop", lab.unit)
+    process = start_keyrotor(lab, *OPEN)
+    until(process, lambda: any(kind == "moving" for _, kind, _ in events(lab)))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, "keyrotor incident resume" in out) == (22, True), out + err
+    assert not any(kind == "turned-back" for _, kind, _ in events(lab))
+    assert lab.status(old) != 200
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    is_replaced(lab, old)
 
 
 def test_what_cannot_be_replaced_all_the_same_is_told_with_what_to_type(lab: Lab, keyrotor: Keyrotor) -> None:

@@ -155,7 +155,7 @@ def is_given_up(run: Run, row: Row) -> bool:
 
 
 def is_past_return(run: Run) -> bool:
-    """Whether the old value has leaked, and what runs with it was told to take up the new one."""
+    """Whether the old value has leaked, and what ran with it is down, or was told to take up the new one."""
     barrier = run.marks.get(run.plan.no_return)
     return run.goal is Value.NEW and bool(barrier and barrier.has_begun)
 
