@@ -417,6 +417,29 @@ def test_who_is_named_twice_is_told_what_one_of_the_two_asks_for(lab: Lab, keyro
     assert heard.read_text().count('"event"') == 1
 
 
+def test_a_notice_that_reaches_nobody_keeps_no_incident_open(lab: Lab, keyrotor: Keyrotor) -> None:
+    """The command that tells people fails: each deed says so, and is done."""
+    respond(lab, more='[[notify]]\nkind = "command"\nrun = ["false"]\n')
+    for deed in (OPEN, ("incident", "close", "--cause", "a fork", "--force", "a test")):
+        done = keyrotor(lab, *deed)
+        assert (done.returncode, "note: cannot tell false: it ended" in done.stdout + done.stderr) == (0, True), done
+    assert kept(lab) == []
+
+
+def test_a_leak_of_a_key_that_two_playbooks_rotate_is_counted_once(lab: Lab, keyrotor: Keyrotor) -> None:
+    """Each replaces it, and what each has replaced is dead; it was found where it stands, and no more often."""
+    respond(lab)
+    old, one = lab.current_key(), "litellm-master-key"
+    (lab.project / "notes.txt").write_text(f"do not push: {old}\n")
+    lab.playbook.with_name("twin.toml").write_text(lab.playbook.read_text().replace(f'"{one}"', '"twin"'))
+    edit(lab.project / "playbooks" / "incident-response.toml", f'["{one}"]', f'["{one}", "twin"]')
+    (told,) = printed(keyrotor, lab, *OPEN)["incidents"]
+    said = {step["id"]: step["said"] for step in told["steps"]}
+    assert said["sweep"] == "the old key was found in 1 place"
+    assert {"rotate:twin", "prove:twin"} <= said.keys()
+    is_replaced(lab, old)
+
+
 def test_an_edited_client_is_found_before_it_matters(lab: Lab, keyrotor: Keyrotor) -> None:
     """A client with another key than the leaked one is none of the incident's: it is left, and named."""
     respond(lab)
