@@ -15,7 +15,7 @@ from keyrotor.core.audited import HELD, Audited, Held
 from keyrotor.core.findings import Finding, found, ordered
 from keyrotor.core.lineage import lineage
 from keyrotor.core.model import Act, Holds, Playbook, Row, Value
-from keyrotor.core.recorded import Past, Recorded
+from keyrotor.core.recorded import Leak, Past, Recorded
 from keyrotor.core.report import outage
 from keyrotor.errors import JournalError, PlaceError, RefusedError
 from keyrotor.journal import Account, Journal
@@ -117,10 +117,24 @@ def _recorded(world: World) -> Recorded:
         with Journal.peek(world.state) as journal:
             broken = fault.said if (fault := journal.verify().fault) else ""
             accounts = journal.accounts()
+            leaks = _leaks(journal)
     except JournalError as error:
         return Recorded(broken=broken, fault=str(error), hint=error.hint)
     stamps = sorted((entry.seq, entry.at) for account in accounts for entry in account.entries)
-    return Recorded(tuple(map(_past, accounts)), tuple(stamps), broken)
+    return Recorded(tuple(map(_past, accounts)), tuple(stamps), broken, leaks=leaks)
+
+
+def _leaks(journal: Journal) -> tuple[Leak, ...]:
+    """The incidents that are open."""
+    if not journal.knows_incidents:
+        return ()
+    from keyrotor import casebook  # some ms, which an audit need not pay
+
+    still_open = (each.incident for each in casebook.dockets(journal.state) if not each.incident.is_closed)
+    return tuple(
+        Leak(each.case.id, frozenset(each.case.playbooks.values()), len(each.open_steps), len(each.open_tasks))
+        for each in still_open
+    )
 
 
 def _past(account: Account) -> Past:

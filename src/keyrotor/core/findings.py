@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from keyrotor.core.client_kinds import CLIENT_KINDS
+from keyrotor.core.incident_kinds import INCIDENT_KINDS
 from keyrotor.core.kinds import ROTATE as _ROTATE
 from keyrotor.core.kinds import Finding, Kind, Severity, typed
 
@@ -50,6 +51,7 @@ _OWED = ("run-owed", "run-going")  # while a run is owed places may hold what th
 
 # fmt: off
 _ROWS = (
+    *INCIDENT_KINDS,
     # -- the record and the key's age
     Kind("run-owed", _HIGH,
          "run {run} is not finished ({state}, on the way to the {goal} key)",
@@ -129,17 +131,18 @@ _ROWS = (
     Kind("drift-former", _HIGH,
          "holds a former value of {key} ({fingerprint})",
          "it is locked out, or, if it is the gateway, the former key is alive",
-         _REPAIR),
+         _REPAIR,
+         outdone_by=("key-leaked",)),
     Kind("drift-other", _HIGH,
          "does not hold the present {key}",
          "it is locked out, or, if it is the gateway, another key is alive",
          "{mend}",
-         outdone_by=("key-revived", *_OWED)),
+         outdone_by=("key-leaked", "key-revived", *_OWED)),
     Kind("drift-absent", _HIGH,
          "is absent",
          "what reads it has no key, or an old one",
          "{mend}",
-         outdone_by=_OWED),
+         outdone_by=("key-leaked", *_OWED)),
     Kind("value-unknown", _LOW,
          "it cannot be told whether this holds the present {key}",
          "a rotation will put the key there, but an audit cannot see whether it stays",
@@ -223,7 +226,7 @@ _ROWS = (
          "is {state}",
          "nobody can use the gateway, or it will not come up again after the next restart",
          "{mend}",
-         outdone_by=("run-going",)),
+         outdone_by=("key-leaked", "run-going")),
     Kind("unit-reload-owed", _LOW,
          "was changed on disk and not reloaded",
          "what runs is not what the file says; the next restart after a reload may differ",
@@ -261,7 +264,7 @@ _ROWS = (
          "refuses the present {key}",
          "every client is locked out, or another key is alive",
          _REPAIR,
-         outdone_by=("key-revived", *_OWED)),
+         outdone_by=("key-leaked", "key-revived", *_OWED)),
     Kind("gateway-silent", _HIGH,
          "gives no clear answer to the present {key} ({answer})",
          "nobody can use it, and no rotation can be proven",

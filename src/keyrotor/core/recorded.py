@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from keyrotor.core import decide
+from keyrotor.core import decide, urgent
 from keyrotor.core.machine import Run
-from keyrotor.core.model import Outcome, Source
+from keyrotor.core.model import Outcome, Playbook, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,16 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class Leak:
+    """An incident that is open."""
+
+    case: str
+    playbooks: frozenset[str]  # their paths
+    steps: int  # to go
+    tasks: int  # for people
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """The whole record; empty where there is none."""
 
@@ -39,6 +49,7 @@ class Recorded:
     broken: str = ""  # the first thing that is wrong with its chain or its signed head; "" if it is whole
     fault: str = ""  # why it cannot be read; "" if it can
     hint: str = ""
+    leaks: tuple[Leak, ...] = ()  # oldest first
 
     def of(self, source: Source) -> tuple[Past, ...]:
         """The runs of this key, oldest first."""
@@ -52,6 +63,15 @@ class Recorded:
         """The runs of this encrypted file, whichever key: two looks at the record between which they did not change
         give the same."""
         return tuple(past for past in self.runs if past.run.plan.source.file == source.file)
+
+    def leaks_of(self, book: Playbook) -> tuple[Leak, ...]:
+        """The open incidents of this playbook, or of its key."""
+        runs = {past.run.plan.incident for past in self.of(book.source)}
+        return tuple(leak for leak in self.leaks if book.path in leak.playbooks or leak.case in runs)
+
+    def is_replaced(self, leak: Leak, source: Source) -> bool:
+        """Whether the incident has replaced this key, and nobody has brought it back."""
+        return any(urgent.is_replaced(past.run) for past in self.of(source) if past.run.plan.incident == leak.case)
 
     def last_rotation(self, source: Source) -> Past | None:
         """The run from which the key's age is reckoned."""

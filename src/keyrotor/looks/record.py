@@ -1,4 +1,4 @@
-"""What the record says: runs that are owed, the key's age, a broken chain, a clock that jumped.
+"""What the record says: open incidents, runs that are owed, the key's age, a broken chain, a clock that jumped.
 
 Ages are reckoned from the last rotation on record; what an older clock made of older runs is not told for ever.
 """
@@ -37,6 +37,7 @@ class Record:
     def findings(self, seen: Seen) -> Iterator[Finding]:
         yield from self._readable()
         yield from self._believable(seen)
+        yield from _leaks(seen)
         yield from _owed(seen)
         yield from self._values(seen)
         yield from _age(seen)
@@ -98,6 +99,17 @@ class Record:
                 words = {"entry": entry, "by": due.ago(before - at), "playbook": seen.book.name}
                 yield found("clock-jumped", str(self.state), **words)
                 return
+
+
+def _leaks(seen: Seen) -> Iterator[Finding]:
+    source = seen.book.source
+    for leak in seen.recorded.leaks_of(seen.book):
+        if not seen.recorded.is_replaced(leak, source):
+            yield found("key-leaked", source.file, key=source.key, case=leak.case)
+        else:
+            counted = ((leak.steps, "step", "to go"), (leak.tasks, "task", "for people"))
+            left = ", ".join(f"{many} {what}{'s' if many != 1 else ''} {how}" for many, what, how in counted if many)
+            yield found("incident-open", source.file, case=leak.case, left=left or "only to be closed")
 
 
 def _owed(seen: Seen) -> Iterator[Finding]:
