@@ -232,6 +232,19 @@ def test_a_run_that_has_no_way_back_never_turns(faults: str) -> None:
     assert world.resume().outcome is Outcome.ROTATED
 
 
+@pytest.mark.parametrize("faults", ["file:new fails", "env:new fails", "signal", "signal before env:new"])
+def test_a_gateway_that_is_down_is_never_started_with_the_old_value(faults: str) -> None:
+    """Where the first row is the point of no return the run does not turn back before that either: nothing would come
+    of asking a door that is down for the old value."""
+    world = World(faults, no_return="file")
+    world.unit = None
+    ending = world.rotate()
+    assert ending.outcome in (Outcome.STUCK, Outcome.INTERRUPTED)
+    assert ("turn-back" in trace(world.events, ending), world.unit) == (False, None)
+    world.mend()
+    assert world.resume().outcome is Outcome.ROTATED
+
+
 def test_past_the_point_of_no_return_a_person_may_still_go_back() -> None:
     """A rollback that is asked for goes back from anywhere."""
     world = World("door:new fails", no_return="unit")

@@ -202,7 +202,7 @@ _BACK = st.sampled_from(FAULTS_BACK)
     st.lists(_BACK, max_size=2),
     st.lists(st.integers(1, 120), max_size=3),
     st.lists(st.sampled_from(["resume", "rollback"]), min_size=3, max_size=3),
-    st.sampled_from(["", "unit"]),
+    st.sampled_from(["", "unit", "file"]),
 )
 def test_whatever_comes_together_nothing_is_closed_half_done(
     forward: list[str], back: list[str], at: list[int], ways: list[str], no_return: str

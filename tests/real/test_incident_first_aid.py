@@ -192,7 +192,7 @@ def test_a_gateway_that_is_down_is_never_started_with_the_leaked_key(
         assert lab.unit
         manager.systemctl("stop", lab.unit)
     process = start_keyrotor(lab, *OPEN)
-    until(process, lambda: any(kind == "moving" for _, kind, _ in events(lab)))
+    until(process, lambda: any(kind == "opened" for _, kind, _ in events(lab)))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, "keyrotor incident resume" in out) == (22, True), out + err

@@ -157,7 +157,8 @@ def is_given_up(run: Run, row: Row) -> bool:
 def is_past_return(run: Run) -> bool:
     """Whether the old value has leaked, and what ran with it is down, or was told to take up the new one."""
     barrier = run.marks.get(run.plan.no_return)
-    return run.goal is Value.NEW and bool(barrier and barrier.has_begun)
+    is_first = run.plan.no_return == run.plan.rows[0].id  # nothing stands above it: from the beginning, then
+    return run.goal is Value.NEW and bool(barrier and (barrier.has_begun or is_first))
 
 
 def begins_outage(run: Run, row: Row) -> bool:
