@@ -56,9 +56,8 @@ def test_a_door_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """After ANSWER_WITHIN."""
     monkeypatch.setattr(http, "ANSWER_WITHIN", 0.2)
     with stub(hang) as door:
-        began = time.monotonic()
-        assert Http().get(door.url, b"key").status is None
-        assert time.monotonic() - began < 1.0
+        answer = Http().get(door.url, b"key")
+    assert (answer.status, answer.fault) == (None, "ReadTimeout")
 
 
 def test_no_key_is_no_header() -> None:
@@ -95,7 +94,7 @@ def test_polling_ends_at_its_deadline_with_the_last_look() -> None:
     began = time.monotonic()
     answer = poll(lambda: Answer(503), is_done=lambda _: False, within=0.1, every=0.01, rest=time.sleep)
     assert answer == Answer(503)
-    assert 0.05 < time.monotonic() - began < 1.0
+    assert 0.05 < time.monotonic() - began < 5
 
 
 def test_what_a_look_raises_comes_out() -> None:

@@ -17,14 +17,16 @@ from keyrotor.demo.user_systemd import UserManager
 EVERY = 0.05  # seconds between two connections: 20 a second
 
 # The embedded gateway in LiteLLM's stead: as `uvicorn … --fd 3` it takes the port from systemd, as `litellm … --port N`
-# it opens it. It starts in 0.1 s, the real one in 5.5 s.
+# it opens it. It starts in 0.1 s, the real one in 5.5 s. Like the real one it answers, before it ends, what it has
+# accepted.
 STAND_IN = """\
 #!{python} -IS
-import importlib.util, os, socket, sys, time
+import importlib.util, os, signal, socket, sys, threading, time
 spec = importlib.util.spec_from_file_location("gateway", {gateway!r})
 gateway = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(gateway)
 class Handed(gateway.Gateway):
+    daemon_threads = False
     def server_bind(self):
         self.socket.close()
         self.socket = socket.socket(fileno=3)
@@ -36,7 +38,11 @@ time.sleep({delay})
 if "--fd" in sys.argv:
     assert os.environ["CONFIG_FILE_PATH"] and os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
     options = gateway._options([])
-    Handed(os.environ["LITELLM_MASTER_KEY"], options).serve_forever()
+    gateway.Door.protocol_version = "HTTP/1.0"  # no connection is kept, which would have to be waited for
+    with Handed(os.environ["LITELLM_MASTER_KEY"], options) as server:
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+        server.serve_forever(0.02)
+    sys.exit()
 options = gateway._options(["--port", sys.argv[sys.argv.index("--port") + 1]])
 gateway.Gateway(os.environ["LITELLM_MASTER_KEY"], options).serve_forever()
 """

@@ -119,6 +119,7 @@ def test_a_literal_key_in_the_config_is_refused(proxy: Lab, keyrotor: Keyrotor) 
 
 def test_a_literal_key_that_appears_in_mid_run_is_noticed_at_once(proxy: Lab, keyrotor: Keyrotor) -> None:
     """The new process runs on with the old key: turned back without waiting for the deadline, 20."""
+    edit(proxy.playbook, f'"{WITHIN}s"', '"1h"')  # whoever waits for that does not end in time
     old, new, before = proxy.current_key(), new_value(), tree(proxy, exact=False)
     present = f"""$(sed -n 's/.*"apiKey": "\\(.*\\)".*/\\1/p' {proxy.settings} | head -1)"""
     literal = f'sed -i "s#os.environ/LITELLM_MASTER_KEY#{present}#" {proxy.config}'
@@ -128,7 +129,6 @@ def test_a_literal_key_that_appears_in_mid_run_is_noticed_at_once(proxy: Lab, ke
     told = json.loads(done.stdout)
     assert (done.returncode, told["outcome"]) == (20, "rolled-back"), done.stderr
     assert "runs on with the old" in told["reason"]
-    assert told["seconds"] < WITHIN
     is_all(proxy, old, new)
     playbook = str(proxy.playbook.relative_to(proxy.root))
     assert nodes(differing(before, tree(proxy, exact=False)), playbook) == []

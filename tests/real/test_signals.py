@@ -60,11 +60,10 @@ def test_a_signal_in_the_wait_turns_the_run_back(
 ) -> None:
     """The first one ends the wait at once: 20, all old, proven."""
     lab, process, old = in_the_wait(make_lab, start_keyrotor, "--json")
-    new, sent = new_of(lab, old), time.monotonic()
+    new = new_of(lab, old)
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 20, (out, err)
-    assert time.monotonic() - sent < 10
     told = json.loads(out)
     assert told["outcome"] == "rolled-back"
     assert number.name in told["reason"]
@@ -83,10 +82,8 @@ def test_the_second_signal_stops_now_and_resume_finishes(
     wait_for(lab, "moving litellm:accepts:old", process)
     process.send_signal(signal.SIGINT)  # during a rollback the first one is answered and ignored …
     process.send_signal(signal.SIGINT) if _still_runs(process) else None
-    sent = time.monotonic()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=30)  # the wait would last for a minute
     assert process.returncode == 22, (out, err)
-    assert time.monotonic() - sent < 3
     run = events(lab)[-1][0]
     assert f"keyrotor resume {run}" in out
     assert f"keyrotor rollback {run}" in out
@@ -188,14 +185,13 @@ def test_the_second_of_two_rotations_is_busy(
     """30 at once, naming the first one's pid and start, whatever its state folder; the first is not disturbed."""
     lab = make_lab()
     old = lab.current_key()
-    add_command(lab, "sleep 2", before="systemd-unit")
+    add_command(lab, "sleep 5", before="systemd-unit")
     process = start_keyrotor(lab, "rotate", "--yes")
     wait_for(lab, "moving meanwhile:new", process)
     for env in ({}, {"KEYROTOR_STATE_DIR": str(lab.home / "other-state")}):
-        began = time.monotonic()
         second = keyrotor(lab, "rotate", "--yes", "--json", env=env)
         assert second.returncode == 30, (second.stdout, second.stderr)
-        assert time.monotonic() - began < 3
+        assert process.poll() is None
         assert f"pid {process.pid}" in second.stderr
         assert "started 2" in second.stderr
         assert json.loads(second.stdout)["outcome"] == "busy"
