@@ -130,10 +130,11 @@ def _leaks(journal: Journal) -> tuple[Leak, ...]:
         return ()
     from keyrotor import casebook  # some ms, which an audit need not pay
 
-    still_open = (each.incident for each in casebook.dockets(journal.state) if not each.incident.is_closed)
     return tuple(
-        Leak(each.case.id, frozenset(each.case.playbooks.values()), len(each.open_steps), len(each.open_tasks))
-        for each in still_open
+        Leak(each.id, each.opened, frozenset(case.playbooks.values()), len(of.open_steps), len(of.open_tasks))
+        for each in casebook.dockets(journal.state)
+        for of, case in [(each.incident, each.incident.case)]
+        if not of.is_closed
     )
 
 

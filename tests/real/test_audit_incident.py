@@ -35,7 +35,7 @@ def test_a_leaked_key_that_is_not_replaced(
 
 def test_an_incident_that_waits_for_people(clean_lab: Lab, keyrotor: Keyrotor) -> None:
     """Its key is replaced, its task is not done; once it is closed there is nothing to be found. A rollback of its
-    run brings the leaked key back, which is told again."""
+    run brings the leaked key back, which is told again, until somebody rotates by hand at the least."""
     respond(clean_lab)
     assert keyrotor(clean_lab, *OPEN).returncode == 0
     commit(clean_lab)
@@ -45,6 +45,9 @@ def test_an_incident_that_waits_for_people(clean_lab: Lab, keyrotor: Keyrotor) -
     assert keyrotor(clean_lab, "rollback", run, "--confirm", run).returncode == 0
     commit(clean_lab)
     assert "key-leaked" in found(keyrotor, clean_lab)
+    assert keyrotor(clean_lab, "rotate", "--yes").returncode == 0
+    commit(clean_lab)
+    assert found(keyrotor, clean_lab) == ["incident-open"]
     assert keyrotor(clean_lab, "incident", "resume").returncode == 0
     commit(clean_lab)
     assert keyrotor(clean_lab, "incident", "close", "--cause", "a fork", "--force", "a test").returncode == 0

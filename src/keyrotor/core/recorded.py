@@ -35,6 +35,7 @@ class Leak:
     """An incident that is open."""
 
     case: str
+    opened: datetime
     playbooks: frozenset[str]  # their paths
     steps: int  # to go
     tasks: int  # for people
@@ -70,8 +71,8 @@ class Recorded:
         return tuple(leak for leak in self.leaks if book.path in leak.playbooks or leak.case in runs)
 
     def is_replaced(self, leak: Leak, source: Source) -> bool:
-        """Whether the incident has replaced this key, and nobody has brought it back."""
-        return any(urgent.is_replaced(past.run) for past in self.of(source) if past.run.plan.incident == leak.case)
+        """Whether the key was replaced since the incident was opened, and nobody has brought it back."""
+        return any(urgent.is_replaced(past.run) for past in self.of(source) if past.opened >= leak.opened)
 
     def last_rotation(self, source: Source) -> Past | None:
         """The run from which the key's age is reckoned."""
