@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
+from typing import TYPE_CHECKING
 
 from keyrotor import drift, playbook, shelf
 from keyrotor.core import due, plan, stores
@@ -21,6 +22,9 @@ from keyrotor.errors import JournalError, PlaceError, RefusedError
 from keyrotor.journal import Account, Journal
 from keyrotor.ports import Look, Place, Seen, World
 from keyrotor.secret import Pair, Secret
+
+if TYPE_CHECKING:
+    from keyrotor.casebook import Docket
 
 Fingerprint = Callable[[Secret], str]
 _HOLDING = (Act.FILE, Act.RESTART, Act.COMMAND, Act.STORE)  # a door only answers, and its own look asks it
@@ -130,12 +134,12 @@ def _leaks(journal: Journal) -> tuple[Leak, ...]:
         return ()
     from keyrotor import casebook  # some ms, which an audit need not pay
 
-    return tuple(
-        Leak(each.id, each.opened, frozenset(case.playbooks.values()), len(of.open_steps), len(of.open_tasks))
-        for each in casebook.dockets(journal.state)
-        for of, case in [(each.incident, each.incident.case)]
-        if not of.is_closed
-    )
+    return tuple(map(_leak, casebook.still_open(journal.state)))
+
+
+def _leak(docket: Docket) -> Leak:
+    of = docket.incident
+    return Leak(docket.id, docket.opened, frozenset(of.case.playbooks.values()), len(of.open_steps), len(of.open_tasks))
 
 
 def _past(account: Account) -> Past:

@@ -93,6 +93,11 @@ def dockets(state: Path) -> list[Docket]:
         return casebook.dockets()
 
 
+def still_open(state: Path) -> list[Docket]:
+    """Those that are not closed, oldest first."""
+    return [docket for docket in dockets(state) if not docket.incident.is_closed]
+
+
 def docket(state: Path, case: str) -> Docket:
     """The incident of that id, or that it begins with. Raises UsageError."""
     with Casebook.peek(state) as casebook:

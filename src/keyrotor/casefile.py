@@ -133,7 +133,7 @@ class CaseFile:
 
     def _unproven(self) -> frozenset[str]:
         """The incidents in which a key is not proven dead."""
-        found = (docket.incident for docket in casebook.dockets(self._world.state) if not docket.incident.is_closed)
+        found = (docket.incident for docket in casebook.still_open(self._world.state))
         return frozenset(each.case.id for each in found if any(step.deed is Deed.PROVE for step in each.open_steps))
 
     def alive(self) -> list[str]:

@@ -46,21 +46,17 @@ def looked_for(journal: Journal) -> Mapping[str, str]:
     ended since the key is exposed; of any key, as long as nothing tells which it is of."""
     if not journal.knows_incidents:
         return {}
-    accounts = journal.accounts()
     from keyrotor import casebook  # some ms, which a rotation need not pay
 
-    found = {}
-    for docket in casebook.dockets(journal.state):
-        if not docket.incident.is_closed:
-            case = docket.incident.case
-            mine = [each.run.plan.source for each in accounts if each.run.plan.incident == case.id]
-            since = datetime.fromisoformat(case.exposed or case.detected)
-            for account in accounts:
-                is_of = not mine or any(account.run.plan.source.is_of(source) for source in mine)
-                if account.run.plan.incident == case.id or (
-                    is_of and (account.closed is None or account.closed >= since)
-                ):
-                    found[account.id] = case.id
+    found, accounts = {}, journal.accounts()
+    for docket in casebook.still_open(journal.state):
+        case = docket.incident.case
+        mine = [each.run.plan.source for each in accounts if each.run.plan.incident == case.id]
+        since = datetime.fromisoformat(case.exposed or case.detected)
+        for account in accounts:
+            is_of = not mine or any(account.run.plan.source.is_of(source) for source in mine)
+            if account.run.plan.incident == case.id or (is_of and (account.closed is None or account.closed >= since)):
+                found[account.id] = case.id
     return found
 
 

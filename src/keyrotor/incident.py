@@ -158,16 +158,12 @@ def tick(world: Ground, name: str) -> Task:
 def _want_none_open(world: Ground, wish: opening.Wish, books: Sequence[Playbook]) -> None:
     """Raises UsageError while an incident of one of these keys has steps to do. One that is left to people stands in
     nobody's way: what has leaked since then is the key that it has made."""
-    for docket in _open(world):
+    for docket in casebook.still_open(world.state):
         files = CaseFile(world, docket.incident)
         shared = files.shared(books)
         has_new = bool(set(shared) - set(files.alive()))
         if shared and _has_steps(world, docket) and not (wish.another and has_new):
             raise opening.in_the_way(docket.id, docket.incident.case, len(docket.incident.open_steps), has_new=has_new)
-
-
-def _open(world: Ground) -> list[Docket]:
-    return [docket for docket in casebook.dockets(world.state) if not docket.incident.is_closed]
 
 
 def _has_steps(world: Ground, docket: Docket) -> bool:
@@ -272,7 +268,7 @@ def _meant(world: Ground, case: str | None, *, to_go_on: bool = False) -> Docket
     anything to go on with. Raises UsageError for several."""
     if case is not None:
         return casebook.docket(world.state, case)
-    found = _open(world)
+    found = casebook.still_open(world.state)
     if len(found) > 1 and to_go_on:
         found = [docket for docket in found if _has_steps(world, docket)] or found
     if len(found) > 1:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +29,14 @@ Keyrotor = Callable[..., subprocess.CompletedProcess[str]]
 StartKeyrotor = Callable[..., subprocess.Popen[str]]
 Tree = Mapping[str, tuple[object, ...]]
 SRC = Path(__file__).parents[2] / "src"
+FROZEN = """
+import datetime, sys
+from freezegun import freeze_time
+import keyrotor.cli
+ahead = datetime.timedelta(hours=float(sys.argv.pop(1)))
+with freeze_time(datetime.datetime.now(datetime.UTC) + ahead, tick=True):
+    keyrotor.cli.main()
+"""
 DOOR_SIDE = "gateway"  # the gateway's own folder: its log and its pid are not keyrotor's
 
 
@@ -113,6 +121,18 @@ def found(keyrotor: Keyrotor, lab: Lab, *arguments: str, **how: Any) -> list[str
     done = keyrotor(lab, "audit", "--json", *arguments, **how)
     assert done.returncode in (0, 10), done.stderr
     return [finding["id"] for finding in json.loads(done.stdout)["findings"]]
+
+
+def at_another_time(lab: Lab, hours: float, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """keyrotor, with a clock that is that many hours ahead."""
+    return in_project(lab, [sys.executable, "-c", FROZEN, str(hours), *arguments])
+
+
+def found_then(lab: Lab, hours: float) -> list[str]:
+    """What an audit finds that many hours from now."""
+    done = at_another_time(lab, hours, "audit", "--json")
+    assert done.returncode in (0, 10), done.stderr
+    return [one["id"] for one in json.loads(done.stdout)["findings"]]
 
 
 def write_timer(manager: UserManager, *, service: str = "ExecStart=/bin/true", timer: str = "OnCalendar=daily") -> str:
@@ -219,22 +239,18 @@ def trace(lab: Lab) -> list[str]:
 
 def wait_for(lab: Lab, event: str, process: subprocess.Popen[str], within: float = 30.0) -> None:
     """Until the newest run's record ends with this event."""
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        if trace(lab)[-1:] == [event]:
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    raise AssertionError(f"never came to {event}: {trace(lab) or 'nothing'}")
+    until(process, lambda: trace(lab)[-1:] == [event], within, lambda: f"to {event}: {trace(lab) or 'nothing'}")
 
 
-def until(process: subprocess.Popen[str], is_so: Callable[[], bool], within: float = 60.0) -> None:
-    """Until it is so, while this process is at work."""
+def until(
+    process: subprocess.Popen[str], is_so: Callable[[], bool], within: float = 60.0, said: Callable[[], str] = str
+) -> None:
+    """Until it is so, while this process is at work; `said`: what it never came to, and to what it came."""
     deadline = time.monotonic() + within
     while not is_so():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+        assert time.monotonic() < deadline, f"never came {said()}"
+        time.sleep(0.005)
 
 
 def has_begun(lab: Lab, step: str) -> bool:
@@ -254,3 +270,17 @@ def keyrotor_argv(*arguments: str) -> list[str]:
 
 def keyrotor_env(lab: Lab, **more: str) -> dict[str, str]:
     return {**lab.environment(), "PYTHONPATH": str(SRC), **more}
+
+
+def in_project(lab: Lab, argv: Sequence[str], *, timeout: float = 60, **more: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of this command in the project, with no input; `more` of its environment."""
+    return subprocess.run(
+        argv,
+        check=False,
+        cwd=lab.project,
+        env=keyrotor_env(lab, **more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )

@@ -9,7 +9,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,10 @@ from real.on_lab import (
     StartKeyrotor,
     add_command,
     add_place,
+    at_another_time,
     edit,
     found,
-    keyrotor_env,
+    found_then,
     new_value,
     remove_timer,
     sops_set,
@@ -35,34 +35,6 @@ from real.on_lab import (
 
 KEY, SALT = "LITELLM_MASTER_KEY", "LITELLM_SALT_KEY"
 NAME = "litellm-master-key"
-FROZEN = """
-import datetime, sys
-from freezegun import freeze_time
-import keyrotor.cli
-ahead = datetime.timedelta(hours=float(sys.argv.pop(1)))
-with freeze_time(datetime.datetime.now(datetime.UTC) + ahead, tick=True):
-    keyrotor.cli.main()
-"""
-
-
-def at_another_time(lab: Lab, hours: float, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """keyrotor, with a clock that is that many hours ahead."""
-    return subprocess.run(
-        [sys.executable, "-c", FROZEN, str(hours), *arguments],
-        check=False,
-        cwd=lab.project,
-        env=keyrotor_env(lab),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def found_then(lab: Lab, hours: float) -> list[str]:
-    done = at_another_time(lab, hours, "audit", "--json")
-    assert done.returncode in (0, 10), done.stderr
-    return [one["id"] for one in json.loads(done.stdout)["findings"]]
 
 
 def the_only(keyrotor: Keyrotor, lab: Lab) -> dict[str, str]:

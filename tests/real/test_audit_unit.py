@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
-from real.on_lab import Keyrotor, edit, found, keyrotor_env, new_value, remove_timer, write_timer
+from real.on_lab import Keyrotor, edit, found, found_then, new_value, remove_timer, write_timer
 
 VARIABLE = "LITELLM_MASTER_KEY"
 
@@ -261,48 +259,22 @@ def start_anew(manager: UserManager, lines: str) -> str:
     return timer
 
 
-FROZEN = """
-import datetime, sys
-from freezegun import freeze_time
-import keyrotor.cli
-ahead = datetime.timedelta(hours=float(sys.argv.pop(1)))
-with freeze_time(datetime.datetime.now(datetime.UTC) + ahead, tick=True):
-    keyrotor.cli.main()
-"""
-
-
-def later(lab: Lab, hours: float) -> list[str]:
-    """What an audit finds that many hours from now."""
-    done = subprocess.run(
-        [sys.executable, "-c", FROZEN, str(hours), "audit", "--json"],
-        check=False,
-        cwd=lab.project,
-        env=keyrotor_env(lab),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode in (0, 10), done.stderr
-    return [one["id"] for one in json.loads(done.stdout)["findings"]]
-
-
 def test_a_timer_that_never_fires(clean_lab: Lab, manager: UserManager) -> None:
     """Its moment is over for more than a day, and it has never fired."""
     start_anew(manager, "OnCalendar=daily")
-    assert later(clean_lab, 23) == []
-    assert later(clean_lab, 49) == ["timer-silent"]
+    assert found_then(clean_lab, 23) == []
+    assert found_then(clean_lab, 49) == ["timer-silent"]
     manager.systemctl("start", "keyrotor-litellm-master-key.service")
-    assert later(clean_lab, 49) == ["timer-silent"], "a start by hand is not the timer's"
+    assert found_then(clean_lab, 49) == ["timer-silent"], "a start by hand is not the timer's"
 
 
 def test_a_timer_that_waits_for_its_day_is_not_silent(clean_lab: Lab, manager: UserManager) -> None:
     """One that wakes once in a year is well for a month, as long as no key waits for it."""
     start_anew(manager, "OnCalendar=yearly")
     edit(clean_lab.playbook, 'every = "month"', 'every = "8d"')
-    assert later(clean_lab, 24 * 3) == []
-    assert later(clean_lab, 24 * 9) == ["key-overdue"]
-    assert later(clean_lab, 24 * 11) == ["key-overdue", "timer-silent"]
+    assert found_then(clean_lab, 24 * 3) == []
+    assert found_then(clean_lab, 24 * 9) == ["key-overdue"]
+    assert found_then(clean_lab, 24 * 11) == ["key-overdue", "timer-silent"]
 
 
 def test_a_timer_that_has_fired_is_not_silent(clean_lab: Lab, manager: UserManager) -> None:
@@ -311,7 +283,7 @@ def test_a_timer_that_has_fired_is_not_silent(clean_lab: Lab, manager: UserManag
     for _ in range(500):
         if manager.systemctl("show", timer, "--property=LastTriggerUSec", "--value"):
             break
-    assert later(clean_lab, 49) == []
+    assert found_then(clean_lab, 49) == []
 
 
 def test_a_timer_that_will_not_fire_again(clean_lab: Lab, manager: UserManager, keyrotor: Keyrotor) -> None:

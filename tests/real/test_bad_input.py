@@ -13,7 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from on_lab import Keyrotor, MakeLab, add_place, differing, edit, keyrotor_argv, keyrotor_env, missing, new_value, tree
+from on_lab import (
+    Keyrotor,
+    MakeLab,
+    add_place,
+    differing,
+    edit,
+    in_project,
+    keyrotor_argv,
+    keyrotor_env,
+    missing,
+    new_value,
+    tree,
+)
 
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
@@ -413,16 +425,7 @@ def test_an_order_that_cannot_work_is_refused(make_lab: MakeLab, keyrotor: Keyro
 
 def in_shell(lab: Lab, text: str) -> subprocess.CompletedProcess[str]:
     """What becomes of a line of shell in the project; `$0` is the Python to run."""
-    return subprocess.run(
-        ["/bin/sh", "-c", text, sys.executable],
-        check=False,
-        cwd=lab.project,
-        env=keyrotor_env(lab),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return in_project(lab, ["/bin/sh", "-c", text, sys.executable])
 
 
 @pytest.mark.parametrize("arguments", ["doctor", "audit --json", "plan", "status --json", "healthcheck"])
@@ -510,16 +513,7 @@ def test_a_leftover_that_cannot_be_cleared_away_is_refused(lab: Lab, manager: Us
     try:
         for arguments in (["install", "--replace", "--yes"], ["remove", "--yes"]):
             cut = ("-P", str(hidden), "-e", "trace=unlink", "-e", "inject=unlink:error=EACCES")
-            done = subprocess.run(
-                [strace, "-o", str(tmp_path / "log"), *cut, *keyrotor_argv("service", *arguments)],
-                check=False,
-                cwd=lab.project,
-                env=keyrotor_env(lab),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
+            done = in_project(lab, [strace, "-o", str(tmp_path / "log"), *cut, *keyrotor_argv("service", *arguments)])
             why = f"keyrotor: cannot remove {hidden}: permission denied\nnow: nothing was changed\n"
             assert (done.returncode, done.stderr) == (3, why), arguments
     finally:

@@ -31,6 +31,7 @@ from on_lab import (
     add_place,
     differing,
     edit,
+    in_project,
     keyrotor_argv,
     keyrotor_env,
     remove_timer,
@@ -475,15 +476,7 @@ with freeze_time(sys.argv.pop(1), tick=True):
 
 
 def frozen(lab: Lab, when: str) -> Lines:
-    done = subprocess.run(
-        [sys.executable, "-c", FROZEN, when, "doctor", "--json"],
-        check=False,
-        cwd=lab.project,
-        env=keyrotor_env(lab),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    done = in_project(lab, [sys.executable, "-c", FROZEN, when, "doctor", "--json"])
     return _lines(done)
 
 

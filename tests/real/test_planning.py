@@ -24,6 +24,7 @@ from on_lab import (
     differing,
     edit,
     events,
+    in_project,
     keyrotor_argv,
     keyrotor_env,
     missing,
@@ -156,16 +157,7 @@ def test_a_plan_makes_no_call_that_writes(
         assert keyrotor(lab, "rotate", "--yes").returncode == 0
     before, log = tree(lab), tmp_path / "trace"
     argv = [strace, "-f", "-yy", "-s", "128", "-o", str(log), *keyrotor_argv(*options)]
-    done = subprocess.run(
-        argv,
-        check=False,
-        cwd=lab.project,
-        env=keyrotor_env(lab, PYTHONDONTWRITEBYTECODE="1"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = in_project(lab, argv, timeout=120, PYTHONDONTWRITEBYTECODE="1")
     trace = log.read_text()
     log.unlink()  # it has seen what the program reads
     assert done.returncode == 0, done.stderr

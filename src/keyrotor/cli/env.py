@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -37,10 +38,11 @@ def env(playbook: str | None, check: bool, to_print: bool, only: tuple[str, ...]
         return
     world = real_world(as_json, True)
     done = (materialise.compare if check else materialise.materialise)(world, playbook, only)
+    say = tell_settled if done.exit else tell
     if as_json:
-        (tell_settled if done.exit else tell)(done.as_json())
+        say(done.as_json())
     else:
-        _tell(done, is_check=check)
+        _tell(done, say, is_check=check)
     sys.exit(done.exit)
 
 
@@ -60,14 +62,14 @@ def _print(world: RealWorld, playbook: str | None, only: tuple[str, ...]) -> Non
     outlet.say(materialise.shown(world, playbook, only), out)
 
 
-def _tell(done: Materialised, *, is_check: bool) -> None:
+def _tell(done: Materialised, say: Callable[[Iterable[str]], None], *, is_check: bool) -> None:
     """What was done, on stdout; that nothing had to be, on stderr: an `.envrc` is run again and again."""
     from keyrotor import screen
     from keyrotor.core.materialised import Sheet
 
     err = screen.Plain(sys.stderr)
     changed = [each for each in done.files if each.state is not Sheet.SAME]
-    (tell_settled if done.exit else tell)(each.line() for each in changed)
+    say(each.line() for each in changed)
     for each in changed:
         for why in each.reasons:
             err.say(f"keyrotor: {why}")

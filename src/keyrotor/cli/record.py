@@ -33,7 +33,7 @@ def status(as_json: bool) -> None:
 def _open_incidents(world: RealWorld) -> list[Standing]:
     from keyrotor import casebook
 
-    if all(docket.incident.is_closed for docket in casebook.dockets(world.state)):
+    if not casebook.still_open(world.state):
         return []
     from keyrotor import incident  # what an incident needs takes long to load
 
