@@ -82,6 +82,19 @@ def test_a_signal_that_ends_us_ends_the_child_first(tmp_path: Path) -> None:
             time.sleep(0.01)
 
 
+def test_a_signal_is_heard_wherever_it_comes(tmp_path: Path) -> None:
+    """Also where Python loses an exception: a module's lock that goes, while we import (measured)."""
+    code = (
+        "import os, signal, sys; from keyrotor.boundary.quick import Quick\n"
+        "class Going:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "Quick(lambda: Going() and None).run(['sleep', '300'], env={'PATH': sys.argv[1]}, within=20)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, ENV["PATH"]], stderr=subprocess.PIPE, check=False, timeout=100)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, b"")
+
+
 def test_it_leads_a_session_of_its_own() -> None:
     """A Ctrl-C in our terminal is ours to answer."""
     said = Quick().run(["sh", "-c", "ps -o sid= -p $$; echo $$"], env=ENV).out.split()

@@ -54,7 +54,7 @@ class Quick:
             except OSError as error:
                 raise PlaceError(f"cannot run {argv[0]}: {(error.strerror or '').lower()}") from None
             try:
-                ending.arm()
+                ending.arm(child)
                 self._meanwhile()
                 out, err = child.communicate(stdin or None, timeout=within)
             except subprocess.TimeoutExpired:
@@ -66,16 +66,15 @@ class Quick:
             return Done(child.returncode, out, err)
 
 
-class _EndedError(BaseException):
-    """A signal came that ends us."""
-
-
 class _Ending:
-    """Holds back what would end us until the child is ended, too; what was ignored or caught by others stays so."""
+    """Holds back what would end us until the child can be ended, too; what was ignored or caught by others stays so.
+
+    Nothing is raised: Python loses what a handler raises in a weak reference's callback, and an import has such.
+    """
 
     def __init__(self) -> None:
         self._number = 0
-        self._is_armed = False
+        self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> _Ending:
         self._taken = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
@@ -83,16 +82,21 @@ class _Ending:
             signal.signal(number, self._heard)
         return self
 
-    def arm(self) -> None:
-        """From now on a signal ends the wait. Raises _EndedError where one has come already."""
-        self._is_armed = True
+    def arm(self, child: subprocess.Popen[bytes]) -> None:
+        """From now on a signal ends the child and us, as does one that has come already."""
+        self._child = child
         if self._number:
-            raise _EndedError
+            self._end()
 
     def _heard(self, number: int, _: FrameType | None) -> None:
-        is_first, self._number = not self._number, number
-        if self._is_armed and is_first:
-            raise _EndedError
+        self._number = number
+        if self._child:
+            self._end()
+
+    def _end(self) -> None:
+        if self._child and self._child.returncode is None:
+            _kill_group(self._child)
+        self.__exit__()
 
     def __exit__(self, *_: object) -> None:
         for number in self._taken:
@@ -119,7 +123,11 @@ class CoreDumps:
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
+    _kill_group(child)
+    child.communicate()
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
     """The child leads its own session, so its group is all that it started."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    child.communicate()
