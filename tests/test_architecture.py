@@ -29,7 +29,7 @@ ORDER = (
     ("casefile",),
     ("app", "telling", "sweep"),
     ("runs", "forgetting", "preview", "proceedings", "opening"),
-    ("session", "preflight", "chronicle", "drift"),
+    ("session", "preflight", "chronicle", "drift", "recall"),
     ("console", "checklist", "verdicts", "metrics"),
     ("looks", "founding", "deeds", "sweeping", "notifiers"),
     ("paper",),

@@ -8,23 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING
 
-from keyrotor import drift, playbook, shelf
+from keyrotor import drift, playbook, recall, shelf
 from keyrotor.core import due, plan, stores
 from keyrotor.core.audited import HELD, Audited, Held
 from keyrotor.core.findings import Finding, found, ordered
 from keyrotor.core.lineage import lineage
 from keyrotor.core.model import Act, Holds, Playbook, Row, Value
-from keyrotor.core.recorded import Leak, Past, Recorded
-from keyrotor.core.report import outage
+from keyrotor.core.recorded import Past, Recorded
 from keyrotor.errors import JournalError, PlaceError, RefusedError
-from keyrotor.journal import Account, Journal
+from keyrotor.journal import Journal
 from keyrotor.ports import Look, Place, Seen, World
 from keyrotor.secret import Pair, Secret
-
-if TYPE_CHECKING:
-    from keyrotor.casebook import Docket
 
 Fingerprint = Callable[[Secret], str]
 _HOLDING = (Act.FILE, Act.RESTART, Act.COMMAND, Act.STORE)  # a door only answers, and its own look asks it
@@ -120,32 +115,9 @@ def _recorded(world: World) -> Recorded:
     try:
         with Journal.peek(world.state) as journal:
             broken = fault.said if (fault := journal.verify().fault) else ""
-            accounts = journal.accounts()
-            leaks = _leaks(journal)
+            return replace(recall.recorded(journal), broken=broken)
     except JournalError as error:
         return Recorded(broken=broken, fault=str(error), hint=error.hint)
-    stamps = sorted((entry.seq, entry.at) for account in accounts for entry in account.entries)
-    return Recorded(tuple(map(_past, accounts)), tuple(stamps), broken, leaks=leaks)
-
-
-def _leaks(journal: Journal) -> tuple[Leak, ...]:
-    """The incidents that are open."""
-    if not journal.knows_incidents:
-        return ()
-    from keyrotor import casebook  # some ms, which an audit need not pay
-
-    return tuple(map(_leak, casebook.still_open(journal.state)))
-
-
-def _leak(docket: Docket) -> Leak:
-    of = docket.incident
-    return Leak(docket.id, docket.opened, frozenset(of.case.playbooks.values()), len(of.open_steps), len(of.open_tasks))
-
-
-def _past(account: Account) -> Past:
-    away = outage(account.run, ((entry.at, entry.event) for entry in account.entries))
-    first, last = account.entries[0], account.entries[-1]
-    return Past(account.run, first.seq, account.opened, account.closed, away, last.at, last.seq)
 
 
 def _seen(book: Playbook, known: _Known, pair: Pair | None, holds: Mapping[str, Holds]) -> Seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from keyrotor import casebook, playbook, runs, sweep, telling
 from keyrotor.core import plan, urgent
 from keyrotor.core.incident import Incident, State
 from keyrotor.core.incident_events import Case, Deed, Step
+from keyrotor.core.lineage import lineage
 from keyrotor.core.machine import Phase
 from keyrotor.core.model import Playbook, Row, Source, Value
 from keyrotor.core.response import Contained
@@ -164,6 +166,13 @@ class CaseFile:
         if not found:
             raise RefusedError(f"cannot tell the old key of {name}: it is not rotated", hint=self.resume)
         return found[-1]
+
+    def superseded_by_hand(self, account: Account) -> str:
+        """The run whose value somebody had replaced by hand before this run began; "" where nothing tells of one."""
+        before = takewhile(lambda each: each.id != account.id, runs.accounts(self._world))
+        marks, key = account.run.plan.fingerprints, account.run.plan.fingerprint_key
+        known = lineage((each.run for each in before), account.run.plan.source, key)
+        return known.run if known.present not in ("", marks[Value.OLD]) else ""
 
     def kept(self, account: Account, value: Value) -> Secret:
         """A value of a run, out of the ciphertext that is kept until the incident is closed."""

@@ -149,8 +149,11 @@ class Casework:
         if run.outcome is Outcome.OLD_ALIVE:
             said += "; the old key was not proven dead yet"
         behind = ", ".join(row.label for row in run.plan.rows if not run.mark(row).is_done)
-        tasks = (f"finish run {run.plan.run}, for the sake of {behind}: keyrotor resume {run.plan.run}",)
-        return Result(said, msgspec.to_builtins(facts), tasks if run.is_owed else ())
+        tasks = [f"finish run {run.plan.run}, for the sake of {behind}: keyrotor resume {run.plan.run}"]
+        tasks = tasks if run.is_owed else []
+        if earlier := self._file.superseded_by_hand(account):
+            tasks.append(urgent.another_may_have_leaked(run.plan.source, earlier))
+        return Result(said, msgspec.to_builtins(facts), tuple(tasks))
 
     def _prove(self, step: Step) -> Result:
         account = self._file.rotated_run(step.playbook)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keyrotor import drift, playbook, shelf
+from keyrotor import drift, playbook, recall, shelf
 from keyrotor.core import plan
 from keyrotor.core.machine import Run
 from keyrotor.core.model import Act, Holds, Outcome, Playbook, Purpose, Row, Source, Value
@@ -115,6 +115,7 @@ def look(world: World, name: str | None, wish: Wish) -> Found:
 
 def _look(world: World, book: Playbook, wish: Wish) -> Found:
     source = book.source
+    _want_no_leak_in_force(world, book)
     ciphertext, values = told_as_refusal(lambda: world.read_secret(source))
     known, is_left = drift.recorded(world, source, ciphertext)
     present = Pair.read(values, source.key, world.decoy())
@@ -129,6 +130,17 @@ def _look(world: World, book: Playbook, wish: Wish) -> Found:
     if reasons:
         raise refused(f"cannot repair {source.key}", reasons, f"keyrotor audit {book.name}")
     return found
+
+
+def _want_no_leak_in_force(world: World, book: Playbook) -> None:
+    """Raises RefusedError while an incident is open in which the key is not replaced yet: the leaked value would be put
+    back wherever somebody has taken it away."""
+    with Journal.peek(world.state) as journal:
+        known = recall.recorded(journal)
+    for leak in known.leaks_of(book):
+        if not known.is_replaced(leak, book.source):
+            why = f"{book.source.key} has leaked, is not replaced yet, and would be put back ({leak.case})"
+            raise RefusedError(f"cannot repair: {why}", hint=f"keyrotor incident resume {leak.case}")
 
 
 def _broken(

@@ -19,7 +19,7 @@ def test_a_leaked_key_that_is_not_replaced(
     clean_lab: Lab, keyrotor: Keyrotor, manager: UserManager, first_aid: FirstAid, is_stopped: bool
 ) -> None:
     """The env file has something else by first aid, and the gateway is down by the containment: that is no drift for
-    `repair`, which would put the leaked key back."""
+    `repair`, which would put the leaked key back, and refuses to."""
     respond(clean_lab, "stop" if is_stopped else "none")
     first_aid(clean_lab)
     identity = clean_lab.identity.read_bytes()
@@ -31,6 +31,11 @@ def test_a_leaked_key_that_is_not_replaced(
     only = the_only(keyrotor, clean_lab)
     assert (only["id"], only["mend"]) == ("key-leaked", f"keyrotor incident resume {case}")
     assert only["text"] == f"its LITELLM_MASTER_KEY has leaked (incident {case}) and is not replaced"
+    for options in (["--dry-run"], ["--yes"]):
+        refused = keyrotor(clean_lab, "repair", *options)
+        assert (refused.returncode, refused.stdout) == (3, "")
+        assert f"has leaked, is not replaced yet, and would be put back ({case})\n" in refused.stderr
+        assert f"hint: keyrotor incident resume {case}" in refused.stderr
 
 
 def test_an_incident_that_waits_for_people(clean_lab: Lab, keyrotor: Keyrotor) -> None:

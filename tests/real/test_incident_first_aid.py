@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from on_lab import Keyrotor, StartKeyrotor, events, kill, new_value, sops_set, stray, until
+from on_lab import Keyrotor, StartKeyrotor, events, in_project, kill, new_value, sops_set, stray, until
 from test_incident import OPEN, is_replaced, respond
 
+from keyrotor.demo.build import AUTHOR
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
 
@@ -105,6 +108,35 @@ def test_no_other_key_than_the_leaked_one_is_proven_dead(lab: Lab, keyrotor: Key
     is_whole(lab)
     assert "notes.txt" in keyrotor(lab, "incident", "report").stdout
     assert stray(lab.root, [leaked], besides=[lab.project / "notes.txt"]) == []
+
+
+def test_a_key_that_is_nowhere_any_more_is_not_taken_for_the_one_that_was_set_by_hand(
+    lab: Lab, keyrotor: Keyrotor, manager: UserManager
+) -> None:
+    """The gateway is stopped, the env file deleted, another key is set: only the record knows that there was one. It is
+    told, and found by what the runbook types."""
+    respond(lab)
+    assert keyrotor(lab, "rotate", "--yes").returncode == 0
+    lab.run("git", *AUTHOR, "commit", "--quiet", "--all", "--message", "rotated")
+    run, leaked = next(run for run, kind, _ in events(lab) if kind == "opened"), lab.current_key()
+    assert lab.unit
+    manager.systemctl("stop", lab.unit)
+    delete(lab)
+    seal(lab, new_value())
+    done = keyrotor(lab, *OPEN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"was given another {KEY} by hand since run {run}: if it is the one before that which leaked" in done.stdout
+    assert leaked not in done.stdout + done.stderr
+
+    (lab.project / "notes.txt").write_text(f"do not push: {leaked}\n")
+    file = lab.secret_file.relative_to(lab.project)
+    earlier = f"""{lab.sops} decrypt --filename-override {file} --extract '["{KEY}"]'"""
+    line = f"git show HEAD:./{file} | {earlier} | {sys.executable} -m keyrotor sweep --value-from stdin ."
+    looked = in_project(lab, ["/bin/sh", "-c", line])
+    assert "notes.txt" in looked.stdout, looked.stderr
+    assert keyrotor(lab, "incident", "open", "--reason", "again", "--yes").returncode == 0
+    told = json.loads(keyrotor(lab, "incident", "status", "--json").stdout)["incidents"]
+    assert ["by hand since run" in json.dumps(each["todo"]) for each in told] == [True, False]
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])

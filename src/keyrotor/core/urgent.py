@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from keyrotor.core.machine import Moved, Run
-from keyrotor.core.model import Act, Playbook, Value
+from keyrotor.core.model import Act, Playbook, Source, Value
 from keyrotor.core.report import Timed
 
 NONE: Mapping[str, str] = {}  # every door is where the playbook says
@@ -34,6 +34,13 @@ def is_replaced(run: Run) -> bool:
     proofs = [run.mark(row) for row in run.plan.rows if row.act.is_proof]
     is_proven = bool(proofs) and all(mark.is_done or mark.unproven for mark in proofs)
     return run.has_rotated or (run.goal is Value.NEW and is_proven)
+
+
+def another_may_have_leaked(source: Source, earlier: str) -> str:
+    """What a person must judge where the value that was replaced is not the one that the run before it has put."""
+    where = f"{source.file} was given another {source.key} by hand since run {earlier}"
+    what = "if it is the one before that which leaked, nobody has asked the gateway with it or looked for it"
+    return f"{where}: {what}; git log has it, and keyrotor sweep --value-from stdin looks for it"
 
 
 def taken_up(run: Run, timed: Sequence[Timed]) -> datetime:
