@@ -387,6 +387,7 @@ def plan_of(no_return: str = "", purpose: Purpose = Purpose.ROTATE, clients: int
         fingerprint_key="k1",
         ciphertexts=marks,
         no_return=no_return,
+        incident="inc-1" if no_return else "",
         purpose=purpose,
     )
 

@@ -102,7 +102,8 @@ def _open(
     pair = replace(ready.pair, new=new)
     more: dict[str, Any] = {"skipped": ready.skipped, "todo": ready.todo, "reason": wish.reason, "public": public}
     if wish.incident:
-        more |= {"incident": wish.incident, "no_return": ready.no_return, "no_way_back": ready.no_way_back}
+        barrier = next((row.id for row in ready.rows if decide.takes_up(row)), "")
+        more |= {"incident": wish.incident, "no_return": barrier, "no_way_back": ready.no_way_back}
 
     def prepare(folder: Path) -> Mapping[Value, bytes]:
         return world.prepare(book.source, ready.ciphertext, pair, folder)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from keyrotor.core import decide, plan
+from keyrotor.core import plan
 from keyrotor.core.model import Act, Holds, Playbook, Row, Value
 from keyrotor.errors import PlaceError, RefusedError, refused
 from keyrotor.ports import Client, Place, World
@@ -33,7 +33,6 @@ class Ready:
     ciphertext: bytes
     todo: Mapping[str, str] = field(default_factory=dict)  # row id -> what a person must do once all is rotated
     no_way_back: str = ""  # why what stands there now could not be put back
-    no_return: str = ""  # the row whose begin ends turning back by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +96,8 @@ def check(
         raise refusal
     kept = tuple(each.row for each in found.looked if not each.why)
     todo = {each.row.id: each.todo for each in found.looked if each.todo}
-    ready = Ready(kept, skipped, found.pair, found.ciphertext, todo)
-    if not incident:
-        return ready
-    return replace(ready, no_way_back=_no_way_back(found, kept), no_return=_no_return(found, kept))
+    no_way_back = _no_way_back(found, kept) if incident else ""
+    return Ready(kept, skipped, found.pair, found.ciphertext, todo, no_way_back)
 
 
 def look(world: World, book: Playbook, given: Secret | None = None, *, is_leaked: bool = False) -> Found:
@@ -170,14 +167,6 @@ def _no_way_back(found: Found, kept: Sequence[Row]) -> str:
         if row.act in (Act.FILE, Act.STORE) and place.check(usual):
             return f"the old key would have to be quoted in {row.label}"
     return ""
-
-
-def _no_return(found: Found, kept: Sequence[Row]) -> str:
-    """The id of the row from which on nothing turns back by itself: the gateway is told to take up the new value; or it
-    is down, and going back would start it with the leaked one. "" where nothing is told."""
-    takers = [row for row in kept if decide.takes_up(row)]
-    is_down = any(row.act is Act.RESTART and found.places[row.id].holds(found.pair) is Holds.UNKNOWN for row in takers)
-    return next((row.id for row in (kept if is_down else takers)), "")
 
 
 def _referring(row: Row, place: Place, pair: Pair, book: Playbook) -> tuple[str, tuple[str, ...], bool, str]:

@@ -232,17 +232,29 @@ def test_a_run_that_has_no_way_back_never_turns(faults: str) -> None:
     assert world.resume().outcome is Outcome.ROTATED
 
 
-@pytest.mark.parametrize("faults", ["file:new fails", "env:new fails", "signal", "signal before env:new"])
-def test_a_gateway_that_is_down_is_never_started_with_the_old_value(faults: str) -> None:
-    """Where the first row is the point of no return the run does not turn back before that either: nothing would come
-    of asking a door that is down for the old value."""
-    world = World(faults, no_return="file")
-    world.unit = None
+DOWN = ("unit goes down", "unit goes down before env:new", "unit goes down before env:old")
+
+
+@pytest.mark.parametrize("down", DOWN)
+@pytest.mark.parametrize("faults", ["env:new fails", "signal before env:new", "env:new fails; env:old fails once"])
+def test_a_gateway_that_is_down_is_never_started_with_the_leaked_value(faults: str, down: str) -> None:
+    """An incident's run turns back before its unit has begun to move: the files are as they were; the unit stays down
+    whenever it went down, and nobody asks a door that is down for the old value."""
+    world = World(f"{down}; {faults}", no_return="unit")
     ending = world.rotate()
-    assert ending.outcome in (Outcome.STUCK, Outcome.INTERRUPTED)
-    assert ("turn-back" in trace(world.events, ending), world.unit) == (False, None)
-    world.mend()
-    assert world.resume().outcome is Outcome.ROTATED
+    assert (ending.outcome, set(world.files.values()), world.unit) == (Outcome.ROLLED_BACK, {"old"}, None)
+    assert trace(world.events, ending).endswith(
+        "(unit:unknown) (door:accepts:unknown) (one:old) (two:old) (door:refuses:unknown) settled closed:rolled-back"
+    )
+
+
+@pytest.mark.parametrize("faults", ["", "two signals before env:new"])
+def test_a_person_may_have_it_started_with_the_leaked_value(faults: str) -> None:
+    """A rollback that is asked for ends with everything old, and proven."""
+    world = World(f"unit goes down before env:old; {faults}", no_return="unit")
+    world.rotate()
+    assert world.rollback().outcome is Outcome.ROLLED_BACK
+    assert world.whole() is Value.OLD
 
 
 def test_past_the_point_of_no_return_a_person_may_still_go_back() -> None:

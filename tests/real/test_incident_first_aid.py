@@ -48,6 +48,16 @@ def seal(lab: Lab, value: str) -> None:
     assert lab.current_key() == value
 
 
+def client_above_the_unit(lab: Lab, text: str) -> Path:
+    """A file that is written before the gateway is restarted."""
+    file = lab.project / "before.json"
+    file.write_text(text)
+    head, unit, tail = re.split(r'(\[\[place\]\]\nkind +=  *"systemd-unit")', lab.playbook.read_text())
+    place = f'[[place]]\nkind = "client-file"\nid = "before"\npath = "{file}"\n\n'
+    lab.playbook.write_text(head + place + unit + tail)
+    return file
+
+
 def is_whole(lab: Lab) -> None:
     """The env file has the present key and the salt, once each, and is nobody else's to read."""
     text = lab.env_file.read_text()
@@ -228,11 +238,37 @@ def test_a_gateway_that_is_down_is_never_started_with_the_leaked_key(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, "keyrotor incident resume" in out) == (22, True), out + err
-    assert not any(kind == "turned-back" for _, kind, _ in events(lab))
     assert lab.status(old) != 200
     resumed = keyrotor(lab, "incident", "resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     is_replaced(lab, old)
+
+
+@pytest.mark.parametrize("more", [[], ["--contain", "stop"]])
+def test_a_gateway_that_goes_down_meanwhile_is_not_started_with_the_leaked_key(
+    lab: Lab, keyrotor: Keyrotor, manager: UserManager, start_keyrotor: StartKeyrotor, more: list[str]
+) -> None:
+    """Killed when it had looked at everything, stopped by a person or by another containment; and then a file above the
+    unit cannot be written, so that the run turns back."""
+    respond(lab, "none")
+    old = lab.current_key()
+    above = client_above_the_unit(lab, f'{{"key": "{old}"}}')
+    process = start_keyrotor(lab, *OPEN)
+    until(process, lambda: any(kind == "opened" for _, kind, _ in events(lab)))
+    kill(process)
+    above.write_text("{}")
+    if not more:
+        assert lab.unit
+        manager.systemctl("stop", lab.unit)
+    turned = keyrotor(lab, "incident", "resume", *more)
+    assert turned.returncode == 21, turned.stdout + turned.stderr
+    assert "closed" in [kind for _, kind, _ in events(lab)], turned.stdout
+    assert (lab.status(old), lab.current_key()) == (None, old)
+    above.write_text(f'{{"key": "{old}"}}')
+    resumed = keyrotor(lab, "incident", "resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    is_replaced(lab, old)
+    assert old not in above.read_text()
 
 
 def test_what_cannot_be_replaced_all_the_same_is_told_with_what_to_type(lab: Lab, keyrotor: Keyrotor) -> None:
@@ -240,11 +276,7 @@ def test_what_cannot_be_replaced_all_the_same_is_told_with_what_to_type(lab: Lab
     put the leaked key back; once both are mended `incident resume` goes on."""
     respond(lab)
     old = lab.current_key()
-    before = lab.project / "before.json"
-    before.write_text("{}")
-    head, unit, tail = re.split(r'(\[\[place\]\]\nkind +=  *"systemd-unit")', lab.playbook.read_text())
-    place = f'[[place]]\nkind = "client-file"\nid = "before"\npath = "{before}"\n\n'
-    lab.playbook.write_text(head + place + unit + tail)
+    before = client_above_the_unit(lab, "{}")
     lab.env_file.write_text(re.sub(f"(?m)^{KEY}=.*$", f"{KEY}= # taken out", lab.env_file.read_text()))
     told = keyrotor(lab, *OPEN)
     assert told.returncode == 21, told.stdout + told.stderr

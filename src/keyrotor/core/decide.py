@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyrotor.core import plan
-from keyrotor.core.machine import Mark, Phase, Run, Step
+from keyrotor.core.machine import ASKED, Mark, Phase, Run, Step
 from keyrotor.core.model import Act, Holds, Outcome, Purpose, Row, Value
 from keyrotor.errors import JournalError
 
@@ -113,12 +113,18 @@ def must_go_back(run: Run, row: Row, holds: Holds) -> bool:
 
     A place that we never began to move is touched only if it holds the new value all the same (a unit
     that restarted by itself); what else it holds is somebody else's and is left. A unit that went down
-    meanwhile would come up with whatever the files above it held then, so it is started on the old value.
+    meanwhile would come up with whatever the files above it held then, so it is started on the old value; in an
+    incident it stays down, and nobody asks its door, unless a person wants the leaked value back.
     """
     if holds is Holds.REFERS:
         return False
+    if run.mark(row).has_begun or holds in (Holds.NEW, Holds.BOTH):
+        return True
+    may_be_down = holds is Holds.UNKNOWN and bool(run.plan.incident) and run.reason != ASKED
+    if row.act.is_proof:
+        return not may_be_down or any(run.mark(taker).has_begun for taker in run.plan.rows if takes_up(taker))
     went_down = row.act is Act.RESTART and holds is Holds.UNKNOWN and any(m.has_begun for m in run.marks.values())
-    return row.act.is_proof or run.mark(row).has_begun or went_down or holds in (Holds.NEW, Holds.BOTH)
+    return went_down and not may_be_down
 
 
 def has_drifted(run: Run, row: Row, holds: Holds) -> bool:
@@ -155,10 +161,9 @@ def is_given_up(run: Run, row: Row) -> bool:
 
 
 def is_past_return(run: Run) -> bool:
-    """Whether the old value has leaked, and what ran with it is down, or was told to take up the new one."""
+    """Whether the old value has leaked, and what ran with it was told to take up the new one."""
     barrier = run.marks.get(run.plan.no_return)
-    is_first = run.plan.no_return == run.plan.rows[0].id  # nothing stands above it: from the beginning, then
-    return run.goal is Value.NEW and bool(barrier and (barrier.has_begun or is_first))
+    return run.goal is Value.NEW and bool(barrier and barrier.has_begun)
 
 
 def begins_outage(run: Run, row: Row) -> bool:

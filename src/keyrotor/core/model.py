@@ -159,7 +159,7 @@ class Plan:
     keep: float = 7 * 86400.0  # seconds, as in the playbook
     purpose: Purpose = Purpose.ROTATE
     stale: tuple[str, ...] = ()  # fingerprints of all else that a repair replaces
-    no_return: str = ""  # id of the row whose `moving` ends turning back by itself: an incident's unit, or the first
+    no_return: str = ""  # id of the row whose `moving` ends turning back by itself (an incident's unit)
     no_way_back: str = ""  # why the former state cannot be put back at all: an incident is begun all the same
     incident: str = ""  # the id of the incident that it is a step of; its former value is kept until that is closed
 
