@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from keyrotor.demo import build as building
+
 pytest.register_assert_rewrite("places.contract")
 
 # The machines are shared and slow by turns: a property is wrong or right, never late.
@@ -25,6 +27,12 @@ for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
 
 # The keys of a record go to a file of the test's, never into the keyring of whoever runs the tests.
 os.environ.setdefault("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+
+
+# Each of several workers has ports of its own: between choosing one and listening on it, another could choose it too.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+building.PORTS = building.PORTS[WORKER::WORKERS]
 
 
 @pytest.fixture(autouse=True)

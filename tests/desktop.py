@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -41,6 +42,18 @@ def absent() -> list[str]:
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 
+def wait_for_bus(bus: Path, daemon: subprocess.Popen[bytes]) -> None:
+    """Until it takes a connection; its socket is there before it listens."""
+    deadline = time.monotonic() + 100
+    while True:
+        with socket.socket(socket.AF_UNIX) as caller, suppress(FileNotFoundError, ConnectionRefusedError):
+            caller.connect(str(bus))
+            return
+        if daemon.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"no bus: dbus-daemon made none, and ended with {daemon.poll()}")
+        time.sleep(0.01)
+
+
 @contextmanager
 def session_bus(runtime: Path) -> Iterator[Path]:
     """A bus where a timer would look for it: in the runtime folder."""
@@ -49,11 +62,7 @@ def session_bus(runtime: Path) -> Iterator[Path]:
     conf.write_text(_BUS.format(bus=quote(str(bus))))
     daemon = subprocess.Popen(["dbus-daemon", "--nofork", f"--config-file={conf}"], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
-        while not bus.exists():
-            assert daemon.poll() is None, "no bus"
-            assert time.monotonic() < deadline, "no bus"
-            time.sleep(0.01)
+        wait_for_bus(bus, daemon)
         yield bus
     finally:
         daemon.terminate()

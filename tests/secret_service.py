@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from desktop import wait_for_bus
 
 PROGRAMS = ("dbus-daemon", "gnome-keyring-daemon")
 _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -17,7 +18,7 @@ _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuratio
 <busconfig><type>session</type><listen>unix:path={bus}</listen><policy context="default">
 <allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"""
 _READY = """import sys, time, secretstorage
-for _ in range(1500):
+for _ in range(6000):
     try:
         with secretstorage.dbus_init() as bus:
             if secretstorage.check_service_availability(bus):
@@ -40,23 +41,15 @@ def secret_service(folder: Path) -> Iterator[Mapping[str, str]]:
     started = []
     try:
         started.append(_start(["dbus-daemon", "--nofork", f"--config-file={folder / 'bus.conf'}"], env))
-        _wait_for(bus, started[0])
+        wait_for_bus(bus, started[0])
         daemon = ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"]
         started.append(_start([*daemon, f"--control-directory={run / 'keyring'}"], env, os.urandom(12).hex()))
-        subprocess.run([sys.executable, "-c", _READY], env=env, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", _READY], env=env, check=True, timeout=300)
         yield env
     finally:
         for process in reversed(started):
             process.terminate()
             process.wait()
-
-
-def _wait_for(bus: Path, daemon: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while not bus.exists():
-        if daemon.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"no bus: dbus-daemon made none, and ended with {daemon.poll()}")
-        time.sleep(0.01)
 
 
 def absent() -> list[str]:

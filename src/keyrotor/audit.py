@@ -115,7 +115,7 @@ def _recorded(world: World) -> Recorded:
     try:
         with Journal.peek(world.state) as journal:
             broken = fault.said if (fault := journal.verify().fault) else ""
-            return replace(recall.recorded(journal), broken=broken)
+            return replace(recall.recorded(journal, world.env), broken=broken)
     except JournalError as error:
         return Recorded(broken=broken, fault=str(error), hint=error.hint)
 

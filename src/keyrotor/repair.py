@@ -136,7 +136,7 @@ def _want_no_leak_in_force(world: World, book: Playbook) -> None:
     """Raises RefusedError while an incident is open in which the key is not replaced yet: the leaked value would be put
     back wherever somebody has taken it away."""
     with Journal.peek(world.state) as journal:
-        known = recall.recorded(journal)
+        known = recall.recorded(journal, world.env)
     for leak in known.leaks_of(book):
         if not known.is_replaced(leak, book.source):
             why = f"{book.source.key} has leaked, is not replaced yet, and would be put back ({leak.case})"

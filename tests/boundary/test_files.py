@@ -369,7 +369,7 @@ def test_looking_at_a_pipe_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     program = f"from pathlib import Path; from keyrotor.boundary import files; files.look(Path({str(pipe)!r}))"
     try:
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=3, check=False)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=100, check=False)
     except subprocess.TimeoutExpired:
         pytest.fail("looking at a pipe waits for a writer")
     assert b"PlaceError" in done.stderr

@@ -61,7 +61,8 @@ def test_a_signal_that_ends_us_ends_the_child_first(tmp_path: Path) -> None:
     """With all that it started; and we die of the signal itself. One that is ignored (nohup) ends nothing."""
     told = f"echo $! > {tmp_path}/made; mv {tmp_path}/made {tmp_path}/pid"
     code = (
-        "import signal, sys; from keyrotor.boundary.quick import Quick, be_ended_by_ctrl_c\n"
+        "import signal, sys; from keyrotor.boundary.quick import Quick\n"
+        "from keyrotor.boundary.signals import be_ended_by_ctrl_c\n"
         "be_ended_by_ctrl_c(); signal.signal(signal.SIGHUP, getattr(signal, sys.argv[2]))\n"
         "Quick().run(['sh', '-c', sys.argv[1]], env={'PATH': sys.argv[3]})"
     )
@@ -71,6 +72,7 @@ def test_a_signal_that_ends_us_ends_the_child_first(tmp_path: Path) -> None:
     ):
         ours = subprocess.Popen([sys.executable, "-c", code, shell, hang_up, ENV["PATH"]], start_new_session=True)
         while not (tmp_path / "pid").exists():
+            assert ours.poll() is None
             time.sleep(0.01)
         pid = int((tmp_path / "pid").read_text())
         (tmp_path / "pid").unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import threading
 import time
@@ -67,11 +66,5 @@ def stub(answers: Answers, tls: ssl.SSLContext | None = None) -> Iterator[StubDo
 
 def hang(_: bytes | None) -> Said:
     """Says nothing for longer than anybody waits in a test."""
-    time.sleep(1.0)
+    time.sleep(600)
     return 0, b""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import pytest
 from newcomer import SYSTEM_PATH, Newcomer, newcomer_with
 from on_lab import Keyrotor, MakeLab, StartKeyrotor, missing, remove_timer, write_timer
 
-from keyrotor.demo import build as building
 from keyrotor.demo.build import AUTHOR, build
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager, private_user_manager
@@ -27,11 +27,6 @@ from keyrotor.errors import KeyrotorError
 
 ROOT = Path(__file__).parents[2]
 SHIPPED_RULES = ROOT / ".sops.yaml"
-
-# Each of several workers has ports of its own: between choosing one and listening on it, another could choose it too.
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-building.PORTS = building.PORTS[WORKER::WORKERS]
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +105,7 @@ def make_lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeLab
             labs.callback(lab.stop)
             if start:
                 lab.start()
-                lab.wait_until_healthy()
+                lab.wait_until_healthy(300)
             return lab
 
         yield make
@@ -127,7 +122,8 @@ def clean_lab(lab: Lab, manager: UserManager, keyrotor: Keyrotor) -> Iterator[La
     """A lab in which an audit finds nothing: just rotated, committed, with a timer that is started."""
     assert keyrotor(lab, "rotate", "--yes").returncode == 0
     lab.run("git", *AUTHOR, "commit", "--quiet", "--all", "--message", "rotated")
-    timer = write_timer(manager)
+    away = datetime.now() + timedelta(hours=12)  # so that it never wakes while a test is at work
+    timer = write_timer(manager, timer=f"OnCalendar=*-*-* {away:%H}:00")
     manager.systemctl("start", timer)
     yield lab
     remove_timer(manager, timer)
@@ -142,7 +138,7 @@ def keyrotor() -> Keyrotor:
         *arguments: str,
         input: str | None = None,
         env: Mapping[str, str] | None = None,
-        timeout: float = 120,
+        timeout: float = 600,
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "keyrotor", *arguments],

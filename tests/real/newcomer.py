@@ -68,7 +68,7 @@ class Newcomer:
         folder: Path | None = None,
         code: int | None = 0,
         env: Mapping[str, str] | None = None,
-        timeout: float = 120,
+        timeout: float = 600,
     ) -> str:
         """All that the line says, in the order in which it is said; `code` is how it must end (None: as it likes)."""
         done = subprocess.run(
@@ -109,7 +109,7 @@ class Newcomer:
             request.add_header("Authorization", f"Bearer {key}")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=20) as answer:
+            with opener.open(request, timeout=100) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             error.close()

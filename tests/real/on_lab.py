@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import secrets
+import select
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -17,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import pytest
 
@@ -38,6 +40,7 @@ with freeze_time(datetime.datetime.now(datetime.UTC) + ahead, tick=True):
     keyrotor.cli.main()
 """
 DOOR_SIDE = "gateway"  # the gateway's own folder: its log and its pid are not keyrotor's
+LONG = 'within = "600s"'  # of a place that a test keeps waiting: a slow machine must not come to its end
 
 
 def missing(what: str) -> NoReturn:
@@ -99,6 +102,16 @@ def add_command(lab: Lab, shell: str, *, before: str = "client-file", name: str 
     lab.playbook.write_text(text[:at] + place + "\n" + text[at:])
 
 
+def hold(lab: Lab, first: str = ":", *, before: str = "client-file") -> Path:
+    """A `command` place that does this first and then waits for the file that is returned: the test's go-ahead.
+
+    It does not outlive keyrotor."""
+    go = lab.root / DOOR_SIDE / "go"
+    wait = f"while [ ! -e {shlex.quote(str(go))} ] && kill -0 $PPID; do sleep 0.05; done"
+    add_command(lab, f"{first}; {wait}", before=before, more=LONG)
+    return go
+
+
 def add_place(lab: Lab, text: str) -> None:
     """One more place, at the end."""
     lab.playbook.write_text(lab.playbook.read_text() + "\n[[place]]\n" + text + "\n")
@@ -109,6 +122,11 @@ def sops_set(lab: Lab, key: str, value: str) -> str:
     types = "--input-type dotenv --output-type dotenv"
     sops = f"SOPS_AGE_KEY_FILE={lab.identity} SOPS_DISABLE_VERSION_CHECK=1 {lab.sops}"
     return f"""printf '"{value}"' | {sops} set {types} --value-stdin {lab.secret_file} '["{key}"]'"""
+
+
+def listens(lab: Lab) -> str:
+    """A shell line that asks whether anybody has the door's port."""
+    return f"grep -q ':{lab.port:04X} 00000000:0000 0A' /proc/net/tcp"
 
 
 def new_value() -> str:
@@ -237,20 +255,49 @@ def trace(lab: Lab) -> list[str]:
     ]
 
 
-def wait_for(lab: Lab, event: str, process: subprocess.Popen[str], within: float = 30.0) -> None:
+def wait_for(lab: Lab, event: str, process: subprocess.Popen[str], within: float = 100.0) -> None:
     """Until the newest run's record ends with this event."""
     until(process, lambda: trace(lab)[-1:] == [event], within, lambda: f"to {event}: {trace(lab) or 'nothing'}")
 
 
 def until(
-    process: subprocess.Popen[str], is_so: Callable[[], bool], within: float = 60.0, said: Callable[[], str] = str
+    process: subprocess.Popen[str], is_so: Callable[[], bool], within: float = 100.0, said: Callable[[], str] = str
 ) -> None:
     """Until it is so, while this process is at work; `said`: what it never came to, and to what it came."""
     deadline = time.monotonic() + within
     while not is_so():
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None or is_so(), process.communicate()  # it may have come with the end
         assert time.monotonic() < deadline, f"never came {said()}"
         time.sleep(0.005)
+
+
+def sleepers(process: subprocess.Popen[Any]) -> list[str]:
+    """Its children, once one of them sleeps: `moving` is on record before there is a child, and a child is at first a
+    copy of its parent."""
+    until(process, lambda: "sleep" in map(_name, _children(process)), said=lambda: "to a child that sleeps")
+    return _children(process)
+
+
+def _children(process: subprocess.Popen[Any]) -> list[str]:
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+
+def _name(pid: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""  # it has ended meanwhile
+
+
+def until_said(stream: IO[str] | None, text: str, within: float = 100.0) -> str:
+    """What is printed there up to this text, and no byte more: communicate() would not find what was read ahead."""
+    assert stream
+    said = b""
+    while not said.endswith(text.encode()):
+        assert select.select([stream], [], [], within)[0], said
+        byte = os.read(stream.fileno(), 1)
+        assert byte, said
+        said += byte
+    return said.decode()
 
 
 def has_begun(lab: Lab, step: str) -> bool:
@@ -259,8 +306,9 @@ def has_begun(lab: Lab, step: str) -> bool:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """Kill it, and whatever it has started, in mid-work."""
-    os.killpg(process.pid, signal.SIGKILL)
+    """Kill it, and whatever it has started, in mid-work; it may just have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

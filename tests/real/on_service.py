@@ -36,6 +36,8 @@ if os.path.exists(sick):
     sys.exit(int(open(sick).read() or 3))
 time.sleep({delay})
 if "--fd" in sys.argv:
+    while os.path.exists({held!r}):
+        time.sleep(0.05)
     assert os.environ["CONFIG_FILE_PATH"] and os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
     options = gateway._options([])
     gateway.Door.protocol_version = "HTTP/1.0"  # no connection is kept, which would have to be waited for
@@ -82,6 +84,11 @@ class Served:
     def sick(self) -> Path:
         return self.bin / "sick"
 
+    @property
+    def held(self) -> Path:
+        """While it is there, no gateway comes up behind a socket."""
+        return self.bin / "held"
+
     def is_active(self, name: str = "") -> str:
         return self.manager.systemctl("is-active", name or self.name, check=False)
 
@@ -116,7 +123,8 @@ def write_stand_in(folder: Path, delay: float = 0.0) -> Path:
     """A `bin` with the stand-ins for `litellm` and `uvicorn`."""
     folder.mkdir(parents=True)
     for name in ("litellm", "uvicorn"):
-        text = STAND_IN.format(python=sys.executable, gateway=gateway.__file__, sick=str(folder / "sick"), delay=delay)
+        files = {each: str(folder / each) for each in ("sick", "held")}
+        text = STAND_IN.format(python=sys.executable, gateway=gateway.__file__, delay=delay, **files)
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return folder
@@ -144,12 +152,12 @@ class Clients(threading.Thread):
         self._over.set()
         self.join()
         for one in self._asked:
-            one.join(60)
+            one.join(300)
         return {each: self.became.count(each) for each in sorted(set(self.became))}
 
     def _ask(self) -> None:
         began = time.monotonic()
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=300)
         try:
             connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {self._key()}"})
             became = str(connection.getresponse().status)

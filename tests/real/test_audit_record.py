@@ -17,6 +17,7 @@ from keyrotor.demo.build import AUTHOR
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
 from real.on_lab import (
+    LONG,
     Keyrotor,
     MakeLab,
     StartKeyrotor,
@@ -28,7 +29,9 @@ from real.on_lab import (
     found_then,
     new_value,
     remove_timer,
+    sleepers,
     sops_set,
+    until,
     wait_for,
     write_timer,
 )
@@ -95,17 +98,16 @@ def test_a_run_that_is_stuck(clean_lab: Lab, keyrotor: Keyrotor) -> None:
 def test_a_run_that_was_killed(clean_lab: Lab, keyrotor: Keyrotor, start_keyrotor: StartKeyrotor) -> None:
     """Interrupted in the middle: what places hold meanwhile is not told as drift, for no repair may run."""
     text = clean_lab.playbook.read_text()
-    add_command(clean_lab, "exec sleep 60")
+    add_command(clean_lab, "exec sleep 600", more=LONG)
     process = start_keyrotor(clean_lab, "rotate", "--yes")
     wait_for(clean_lab, "moving meanwhile:new", process)
     clean_lab.playbook.write_text(text)
     commit(clean_lab)
     assert found(keyrotor, clean_lab) == ["run-going"]
-    child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = sleepers(process)
     process.kill()
     process.wait()
-    for pid in child:
-        subprocess.run(["kill", pid], check=False)
+    end(children)
     only = the_only(keyrotor, clean_lab)
     assert only["id"] == "run-owed"
     assert "(interrupted, on the way to the new key)" in only["text"]
@@ -388,15 +390,15 @@ def test_what_needs_no_value_is_no_finding(clean_lab: Lab, keyrotor: Keyrotor) -
 # -- a run that goes on, and one that only seems to ------------------------------------------------------------------
 
 
-def killed(clean_lab: Lab, start_keyrotor: StartKeyrotor, shell: str = "exec sleep 60") -> list[str]:
+def killed(clean_lab: Lab, start_keyrotor: StartKeyrotor) -> list[str]:
     """A rotation that was killed while a command of its playbook ran, which lives on; the command's processes."""
     text = clean_lab.playbook.read_text()
-    add_command(clean_lab, shell)
+    add_command(clean_lab, "exec sleep 600", more=LONG)
     process = start_keyrotor(clean_lab, "rotate", "--yes")
     wait_for(clean_lab, "moving meanwhile:new", process)
     clean_lab.playbook.write_text(text)
     commit(clean_lab)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = sleepers(process)
     process.kill()
     process.wait()
     return children
@@ -424,10 +426,9 @@ def test_a_dead_run_beside_another_program_that_locks_the_folder(
 ) -> None:
     """Whoever takes the lock after its death is not the run."""
     end(killed(clean_lab, start_keyrotor))
-    locker = subprocess.Popen(["flock", str(clean_lab.secret_file.parent), "sleep", "60"], start_new_session=True)
+    locker = subprocess.Popen(["flock", str(clean_lab.secret_file.parent), "sleep", "600"], start_new_session=True)
     try:
-        while not Path(f"/proc/{locker.pid}/task/{locker.pid}/children").read_text():
-            assert locker.poll() is None
+        sleepers(locker)
         assert found(keyrotor, clean_lab) == ["run-owed"]
     finally:
         os.killpg(locker.pid, signal.SIGKILL)
@@ -446,11 +447,11 @@ def test_a_dead_run_beside_the_rotation_of_another_file_in_its_folder(
     head = text[: text.index("[[place]]", text.index("[[place]]") + 1)]
     playbook.write_text(
         head.replace("global.enc", "other.enc").replace(NAME, "other").replace(KEY, "GRAFANA_TOKEN")
-        + '\n[[place]]\nkind = "command"\nid = "wait"\nput = ["/bin/sh", "-c", "exec sleep 60"]\n'
+        + f'\n[[place]]\nkind = "command"\nid = "wait"\nput = ["/bin/sh", "-c", "exec sleep 600"]\n{LONG}\n'
     )
     process = start_keyrotor(clean_lab, "rotate", "other", "--yes")
     wait_for(clean_lab, "moving wait:new", process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = sleepers(process)
     try:
         told = found(keyrotor, clean_lab, NAME)
         beside = found(keyrotor, clean_lab, "other")
@@ -469,7 +470,7 @@ cat > "$0.asked"
 if [ -e "$0.go" ]; then
     rm "$0.go"
     touch "$0.gone"
-    flock -w 30 {folder} true
+    flock -w 300 {folder} true
 fi
 cmp -s "$0.asked" "$0.held"
 """
@@ -491,12 +492,11 @@ def test_a_rotation_that_ends_while_it_is_looked_at(
     holds = HOLDS.format(folder=clean_lab.secret_file.parent)
     place = {"put": ["/bin/sh", "-c", PUT, str(at)], "holds": ["/bin/sh", "-c", holds, str(at)]}
     lines = "\n".join(f"{name} = {json.dumps(argv)}" for name, argv in place.items())
-    add_place(clean_lab, f'kind = "command"\nid = "meanwhile"\n{lines}')
+    add_place(clean_lab, f'kind = "command"\nid = "meanwhile"\n{LONG}\n{lines}')
     assert found(keyrotor, clean_lab) == []
     Path(f"{at}.pause").touch()
     process = start_keyrotor(clean_lab, "rotate", "--yes")
-    while not Path(f"{at}.paused").exists():  # before that the run itself asks what the place holds
-        assert process.poll() is None
+    until(process, Path(f"{at}.paused").exists)  # before that the run itself asks what the place holds
     Path(f"{at}.go").touch()
     told = found(keyrotor, clean_lab)
     process.wait()
@@ -523,10 +523,10 @@ def test_one_playbook_hides_nothing_of_another(
         head.replace("secrets/global", "more/more").replace(NAME, "more").replace(KEY, "GRAFANA_TOKEN")
         + f'\n[[place]]\nkind = "client-file"\npath = "{client}"\n'
     )
-    add_command(clean_lab, "exec sleep 60")
+    add_command(clean_lab, "exec sleep 600", more=LONG)
     process = start_keyrotor(clean_lab, "rotate", NAME, "--yes")
     wait_for(clean_lab, "moving meanwhile:new", process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = sleepers(process)
     try:
         done = keyrotor(clean_lab, "audit", "--json", "--fail-on", "high")
     finally:

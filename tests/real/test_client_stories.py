@@ -61,7 +61,7 @@ class Droid:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     def answers(self, name: str, *, through: Sequence[str] = (), env: Mapping[str, str] | None = None) -> bool:
@@ -92,7 +92,7 @@ def proxy(private_manager: UserManager | str, litellm: Path, tmp_path_factory: p
     lab = build(folder, manager=private_manager, litellm=litellm, unit_lines="TimeoutStopSec=2\n")
     try:
         lab.start()
-        lab.wait_until_healthy()
+        lab.wait_until_healthy(300)
         yield lab
     finally:
         lab.stop()

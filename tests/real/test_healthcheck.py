@@ -34,6 +34,7 @@ from backend_servers import (
 )
 from on_lab import Keyrotor, MakeLab, StartKeyrotor, add_place, differing, edit, missing, spellings, tree
 
+from keyrotor.demo.build import free_port
 from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
 from places.doors import stub
@@ -185,7 +186,7 @@ def test_wrong_words_are_a_mistake(child_lab: Lab, keyrotor: Keyrotor, wrong: tu
 
 
 def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -201,9 +202,7 @@ def wait_for_port(port: int) -> None:
 def redis_server(folder: Path, *options: str) -> Iterator[int]:
     """A real redis-server on loopback; its port."""
     program = shutil.which("redis-server") or missing("no redis-server: apt-get install redis-server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     listen = ["--port", "0", "--tls-port", str(port)] if "--tls-cert-file" in options else ["--port", str(port)]
     argv = [program, "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *listen, *options]
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -212,7 +211,7 @@ def redis_server(folder: Path, *options: str) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(100)
 
 
 def redis_line(lines: list[Line]) -> tuple[str, str]:
@@ -491,7 +490,7 @@ def test_the_master_key_is_handed_to_no_backend(child_lab: Lab, ask: Ask) -> Non
 def test_a_key_is_not_sent_in_clear_to_a_public_address(child_lab: Lab, ask: Ask) -> None:
     """Plain http to the world: ill, and not sent. (The address is one that nobody routes any more.)"""
     write_catalogue(child_lab, model("a", "openai/m", "http://192.88.99.1/v1", secrets.token_urlsafe(16)))
-    assert "its key was not sent" in ill(ask(child_lab, "--backends", "--within", "3s"))[0]
+    assert "its key was not sent" in ill(ask(child_lab, "--backends", "--within", "60s"))[0]
 
 
 def test_the_applied_profile_beside_it_is_asked_too(child_lab: Lab, ask: Ask) -> None:
@@ -557,7 +556,7 @@ def test_what_does_not_answer_is_cut_at_the_deadline(child_lab: Lab, ask: Ask) -
             *(model(f"m{port}", "ollama/m", f"http://127.0.0.1:{port}") for port in (*ports, flooding)),
             model("well", "ollama/m", local.url),
         )
-        found = ask(child_lab, "--backends", "--within", "2s", "--redis", f"redis://127.0.0.1:{ports[0]}")
+        found = ask(child_lab, "--backends", "--within", "30s", "--redis", f"redis://127.0.0.1:{ports[0]}")
     told = {line["said"].partition(": ")[0]: line for line in found if line["name"] == "ollama"}
     for port in ports:
         assert "no answer within" in told[f"http://127.0.0.1:{port}"]["said"]
@@ -571,7 +570,7 @@ def test_two_hundred_backends_are_asked_a_few_at_a_time(child_lab: Lab, ask: Ask
     routes = {f"/{at}/api/tags": ollama("m")["/api/tags"] for at in range(200)}
     with server(routes, pause=0.02) as local:
         write_catalogue(child_lab, *(model(f"m{at}", "ollama/m", f"{local.url}/{at}") for at in range(200)))
-        found = ask(child_lab, "--backends", "--within", "60s")
+        found = ask(child_lab, "--backends", "--within", "300s")
         assert ill(found) == []
         assert len([line for line in found if line["name"] == "ollama"]) == 200
         assert 4 <= local.most <= 16
@@ -582,7 +581,7 @@ def test_those_that_hang_do_not_use_up_the_time_of_the_others(child_lab: Lab, as
     with raw(hang) as port, server(ollama("m")) as local:
         hanging = (model(f"m{at}", "ollama/m", f"http://127.0.0.1:{port}/{at}") for at in range(40))
         write_catalogue(child_lab, *hanging, model("well", "ollama/m", local.url))
-        found = ask(child_lab, "--backends", "--within", "3s")
+        found = ask(child_lab, "--backends", "--within", "30s")
     assert len(ill(found)) == 40
     assert found[-1]["state"] == "well"
 
@@ -593,7 +592,7 @@ def test_a_terminal_is_told_how_far_it_is(child_lab: Lab, start_keyrotor: StartK
         ours, theirs = pty.openpty()
         process = start_keyrotor(child_lab, "healthcheck", *arguments, stderr=theirs)
         os.close(theirs)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=300)
         shown = b""
         with suppress(OSError):  # EIO: nothing more, and nobody there
             while piece := os.read(ours, 65536):
@@ -608,14 +607,14 @@ def test_a_terminal_is_told_how_far_it_is(child_lab: Lab, start_keyrotor: StartK
 
 def test_a_signal_ends_the_wait(child_lab: Lab, start_keyrotor: StartKeyrotor) -> None:
     """Ctrl-C while somebody hangs: at once, and in one line."""
-    with server(ollama("m"), pause=60) as slow:
+    with server(ollama("m"), pause=600) as slow:
         write_catalogue(child_lab, model("a", "ollama/m", slow.url))
         process = start_keyrotor(child_lab, "healthcheck", "--backends", "--within", "10m")
         while not slow.asked:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "interrupted by SIGINT" in err
     assert "Traceback" not in err
@@ -719,7 +718,7 @@ def test_a_user_and_a_password_in_an_address_are_a_key(child_lab: Lab, ask: Ask)
             model("b", "openai/m", big.url.replace("//", f"//bob:{marker}@") + "/v1", key),
             model("c", "ollama/m", f"http://bob:{marker}@192.88.99.1"),
         )
-        found = ask(child_lab, "--backends", "--within", "6s", markers=(marker, key))
+        found = ask(child_lab, "--backends", "--within", "60s", markers=(marker, key))
         basic = "Basic " + base64.b64encode(f"bob:{marker}".encode()).decode()
         assert local.asked == [("/api/tags", basic)]
         assert big.asked[0] == ("/v1/models", f"Bearer {key}")
@@ -763,8 +762,8 @@ def test_a_sops_that_hangs_leaves_time_for_the_rest(child_lab: Lab, ask: Ask, tm
     slow = tmp_path / "sops"
     slow.write_text(f'#!/bin/sh\n[ "$1" = decrypt ] && exec sleep 600\nexec {child_lab.sops} "$@"\n')
     slow.chmod(0o755)
-    found = ask(child_lab, "--within", "6s", env={"KEYROTOR_SOPS": str(slow)})
-    assert float(found[0]["said"].partition("not done after ")[2].removesuffix(" s")) <= 3  # what it had, not took
+    found = ask(child_lab, "--within", "20s", env={"KEYROTOR_SOPS": str(slow)})
+    assert float(found[0]["said"].partition("not done after ")[2].removesuffix(" s")) <= 10  # what it had, not took
     assert states(found) == [("global.enc.env", "ill"), *DOOR[:2], ("litellm, present key", "skipped")]
 
 
@@ -825,7 +824,7 @@ def test_a_stranger_at_another_address_of_this_machine_is_shown_no_key(lab: Lab,
     with socket.create_server(("127.0.0.2", 0)) as thief:
         thief.setblocking(False)
         edit(lab.playbook, lab.url, f"http://127.0.0.2:{thief.getsockname()[1]}")
-        found = ask(lab, "--within", "4s")
+        found = ask(lab, "--within", "60s")
         with pytest.raises(BlockingIOError):
             thief.accept()
     assert states(found) == [("litellm", "ill")]

@@ -88,7 +88,7 @@ class OldLab:
         return self.person.home / ".factory" / "settings.json"
 
     def wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while self.person.status(self.person.secret()) != 200:
             assert time.monotonic() < deadline, "the gateway does not come up"
             time.sleep(0.1)

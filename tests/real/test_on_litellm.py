@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
 
 # A stop of LiteLLM takes a second; with the lab's 15 a rotation that never comes up would be waited for too long. A
-# start takes 5.5 s, and several times that where others want the same cores.
+# start takes 5.5 s, and many times that where others want the same cores.
 SHORT_STOP = "TimeoutStopSec=2\n"
-WITHIN = 40  # seconds
+WITHIN = 300  # seconds
+WITHIN_IN_VAIN = 90  # seconds, where they are waited out; the way back must come up within them, too
 
 Node = tuple[object, ...]
 
@@ -45,7 +46,7 @@ def proxy(
         lab = build(folder, manager=manager, litellm=litellm, unit_lines=SHORT_STOP, within=f"{WITHIN}s")
         only_proxy["lab"] = lab
         lab.start()
-        lab.wait_until_healthy()
+        lab.wait_until_healthy(WITHIN)
     lab = only_proxy["lab"]
     kept = {path: path.read_bytes() for path in (lab.playbook, lab.config)}
     yield lab
@@ -80,7 +81,7 @@ def test_a_rotation_on_the_real_proxy(proxy: Lab, keyrotor: Keyrotor) -> None:
     wanted = {"schema", "run", "playbook", "outcome", "exit", "reason", "seconds", "fingerprints", "places"}
     assert wanted <= told.keys()
     assert (told["schema"], told["playbook"], told["outcome"], told["exit"]) == (1, "litellm-master-key", "rotated", 0)
-    assert 0 < told["outage"] < told["seconds"] < 60
+    assert 0 < told["outage"] < told["seconds"]
     assert told["fingerprints"]["old"] != told["fingerprints"]["new"]
     assert [(place["kind"], place["state"]) for place in told["places"]] == [
         (kind, "moved") for kind in ("sops-file", "env-file", "systemd-unit", "litellm", "client-file", "litellm")
@@ -94,6 +95,7 @@ def test_a_rotation_on_the_real_proxy(proxy: Lab, keyrotor: Keyrotor) -> None:
 
 def test_a_service_that_never_comes_up_is_rolled_back(proxy: Lab, keyrotor: Keyrotor) -> None:
     """20; old key 200, new one refused; every file is byte for byte as before, with mode, owner, links."""
+    edit(proxy.playbook, f'"{WITHIN}s"', f'"{WITHIN_IN_VAIN}s"')
     old, new, before = proxy.current_key(), new_value(), tree(proxy, exact=False)
     proxy.sicken()
     done = keyrotor(proxy, "rotate", "--yes", "--value-stdin", input=new)
@@ -157,17 +159,19 @@ def test_a_client_file_that_turns_read_only_midway_is_rolled_back(proxy: Lab, ke
 
 def test_a_client_that_reads_its_file_again_waits_for_the_restart_only(proxy: Lab, keyrotor: Keyrotor) -> None:
     """At any moment exactly one of the two keys works, or none: never both, and the gap is the restart."""
-    import threading
-
     old, new = proxy.current_key(), new_value()
     seen: list[tuple[int | None, int | None]] = []
     stop = threading.Event()
 
-    def watch() -> None:
-        while not stop.is_set():
-            seen.append((proxy.status(old), proxy.status(new)))
-            time.sleep(0.05)
+    def look() -> None:
+        by_new = proxy.status(new)  # first: once it works the old one must not, however long it takes to ask
+        seen.append((proxy.status(old), by_new))
 
+    def watch() -> None:
+        while not stop.wait(0.05):
+            look()
+
+    look()
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
@@ -175,6 +179,7 @@ def test_a_client_that_reads_its_file_again_waits_for_the_restart_only(proxy: La
     finally:
         stop.set()
         watcher.join()
+    look()
     assert (200, 200) not in seen
     kinds = [pair for at, pair in enumerate(seen) if at == 0 or pair != seen[at - 1]]
     assert kinds[0] == (200, 400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import pty
@@ -433,8 +434,9 @@ class Terminal:
         )
         os.close(slave)
         self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end amid a character
 
-    def until(self, text: str, within: float = 30.0) -> None:
+    def until(self, text: str, within: float = 100.0) -> None:
         deadline = time.monotonic() + within
         while text not in self.shown:
             assert time.monotonic() < deadline, self.shown
@@ -447,17 +449,17 @@ class Terminal:
         while self._read():
             pass
         os.close(self.master)
-        return self.process.wait(30)
+        return self.process.wait(100)
 
     def _read(self) -> bool:
         """Takes up what is shown; False at the end."""
-        if not select.select([self.master], [], [], 30)[0]:
+        if not select.select([self.master], [], [], 100)[0]:
             return False
         try:
             data = os.read(self.master, 65536)
         except OSError:  # the last one has closed the other side
             return False
-        self.shown += data.decode()
+        self.shown += self._decoder.decode(data)
         return bool(data)
 
 

@@ -87,7 +87,7 @@ def test_a_fresh_install_is_up_and_clean_and_goes_away_again(serve: Serve, servi
     assert done.returncode == 0, done.stderr
     one = told(done, "service")
     assert (one["outcome"], [each["state"] for each in one["files"]]) == ("installed", ["new", "new"])
-    assert one["seconds"] < 20
+    assert 0 < one["seconds"] < 600
     assert served.lab.status(served.lab.current_key()) == 200
     for path in (served.unit, served.socket):
         assert path.stat().st_mode & 0o777 == 0o644
@@ -340,7 +340,7 @@ def test_dry_runs_do_not_disturb_each_other(serve: Serve, start_keyrotor: StartK
     path = {"PATH": f"{served.bin}:{os.environ['PATH']}"}
     words = ("service", "install", "--dry-run")
     running = [start_keyrotor(served.lab, *words, env=path) for _ in range(4)]
-    assert [process.wait(60) for process in running] == [0] * 4
+    assert [process.wait(300) for process in running] == [0] * 4
     assert not list(served.lab.root.rglob("units-*"))
 
 
@@ -656,7 +656,7 @@ def test_a_write_that_was_killed_is_in_nobodys_way_and_leaves_no_copy(
         env=keyrotor_env(served.lab, PATH=f"{served.bin}:{os.environ['PATH']}"),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=300,
     )
     assert (done.returncode, hidden.exists()) == (-signal.SIGKILL, True), done.stderr
     assert service(served, "install", "--replace", "--dry-run").returncode == 0
@@ -789,17 +789,18 @@ def test_a_refused_install_asks_for_nothing_without_a_terminal(serve: Serve, key
 
 def test_a_signal_in_the_wait_puts_everything_back(serve: Serve, start_keyrotor: StartKeyrotor) -> None:
     """1: ours is taken out again, the unit of before runs, proven."""
-    served = serve(delay=1.5)
+    served = serve()
     write_former(served, start=True)
     before = served.standing()
+    served.held.touch()
     path = f"{served.bin}:{os.environ['PATH']}"
     process = start_keyrotor(served.lab, "service", "install", "--yes", "--replace", env={"PATH": path})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while served.is_active(served.socket_name) != "active":
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 1, said
     assert "interrupted by SIGTERM" in said
     assert "accepts the present key again" in said

@@ -22,6 +22,7 @@ from on_lab import (
     add_place,
     edit,
     events,
+    hold,
     is_all,
     keyrotor_argv,
     keyrotor_env,
@@ -29,6 +30,8 @@ from on_lab import (
     sops_set,
     spellings,
     stray,
+    until,
+    until_said,
 )
 
 from inbox import Inbox, inbox
@@ -209,17 +212,12 @@ def test_a_hanging_notifier_is_left_at_the_second_signal(
     shell(lab, f"touch {begun}; sleep 60", within="60s")
     hook(lab, server)
     running = start_keyrotor(lab, "rotate", "--yes")
-    deadline = time.monotonic() + 60
-    while not begun.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(running, begun.exists)
     running.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    assert running.poll() is None
+    until_said(running.stdout, "SIGTERM: telling how it ended; once more stops now")
     running.send_signal(signal.SIGTERM)
-    said, _ = running.communicate(timeout=20)
+    said, _ = running.communicate(timeout=100)
     assert running.returncode == 0
-    assert "SIGTERM: telling how it ended; once more stops now" in said
     assert "note: cannot tell sh: interrupted by SIGTERM" in said
     assert server.bodies == []
 
@@ -244,16 +242,15 @@ def test_what_a_person_sees_who_typed_it_is_not_told_but_a_timers_is(
 
     lab.playbook.write_text(good)
     begun = lab.root / "gateway" / "begun"
-    add_command(lab, f"touch {begun}; sleep 2", before="client-file")
+    go = hold(lab, f"touch {begun}")
     running = start_keyrotor(lab, "rotate", "--yes", stdout=subprocess.DEVNULL)
-    while not begun.exists():
-        assert running.poll() is None
-        time.sleep(0.02)
+    until(running, begun.exists)
     assert keyrotor(lab, "rotate", "--yes").returncode == 30
     assert seen(server) == []
     assert keyrotor(lab, "rotate", "--yes", env=TIMER).returncode == 30
     assert seen(server) == [("failure", "busy", 30)]
-    assert running.wait(60) == 0
+    go.touch()
+    assert running.wait(100) == 0
 
 
 def test_a_service_that_has_told_of_its_failure_is_not_told_of_again(
@@ -323,7 +320,7 @@ def test_under_a_real_systemd_each_failure_is_told_once(
         manager.systemctl("daemon-reload")
         server.bodies.clear()
         manager.systemctl("start", f"{name}.service", check=False)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 100
         while manager.systemctl("list-jobs", "--no-legend") or "activating" in manager.systemctl(
             "show", f"{name}-failed.service", "--property=ActiveState"
         ):

@@ -33,7 +33,7 @@ _NAMED = (
     *("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "DBUS_SESSION_BUS_ADDRESS"),
 )
 
-TIDY = 0.5  # seconds that a child has between SIGTERM and SIGKILL
+TIDY = 2.0  # seconds that a child has between SIGTERM and SIGKILL
 POLL = 0.005  # seconds between looks at a child; sops and systemctl end after 10 to 50 ms
 BLOCK = 1024 * 1024  # bytes that are read of a child at once, at the most
 SLICE = 50  # milliseconds for which a child that prints nothing is waited for before signals are heard

@@ -105,12 +105,6 @@ class _Ending:
             os.kill(os.getpid(), self._number)
 
 
-def be_ended_by_ctrl_c() -> None:
-    """As the program will be that takes our place, and without a word; where it is ignored it stays so."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class CoreDumps:
     """None of ours while we hold values; the program that takes our place may have its own again."""
 

@@ -1,11 +1,13 @@
 """Waiting, and being asked to stop.
 
-The first signal ends every wait and turns a forward run back; during a rollback or the last look it is
-answered and ignored. The second one stops the run where it is. SIGHUP and a closed pipe stop nothing.
+Until a run listens, a signal ends us as any program. Then the first one ends every wait and turns a forward run back;
+during a rollback or the last look it is answered and ignored. The second one stops the run where it is. SIGHUP and a
+closed pipe stop nothing; nor does anything once all is told.
 """
 
 from __future__ import annotations
 
+import atexit
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +19,16 @@ from keyrotor.errors import InterruptedRun
 SLICE = 0.05  # seconds: how long a signal may go unanswered in a wait
 
 
+def be_ended_by_ctrl_c() -> None:
+    """Without a word, by the signal itself; where it is ignored it stays so. As an exception it would be shown, or
+    lost: Python drops one that comes while a weak reference is called back, and an import has such."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
-def asking() -> Iterator[None]:
-    """While a person is asked, Ctrl-C is an answer."""
+def interruptible() -> Iterator[None]:
+    """Meanwhile Ctrl-C is an exception: the answer of a person who is asked, or the end of what must be tidied up."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -44,6 +53,7 @@ class Signals:
             signal.signal(number, self._caught)
         for number in (signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
+        atexit.register(_be_deaf)
 
     def _caught(self, number: int, _: FrameType | None) -> None:
         self._count += 1
@@ -75,3 +85,9 @@ class Signals:
         while (left := deadline - time.monotonic()) > 0:
             time.sleep(min(left, SLICE))
             self.raise_if_asked()
+
+
+def _be_deaf() -> None:
+    """How we end is settled: Python would take its handlers back now, and a signal would end us by itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -14,6 +14,8 @@ import click
 def demo(gateway: str, program: str | None, keep: bool) -> None:
     """A whole rotation in a throw-away lab, and one whose gateway never comes back and which rolls back."""
     from keyrotor import shipped
+    from keyrotor.boundary.signals import interruptible
     from keyrotor.demo import story
 
-    sys.exit(story.tell(gateway, program, keep, shipped.rules()))
+    with interruptible():
+        sys.exit(story.tell(gateway, program, keep, shipped.rules()))

@@ -25,9 +25,8 @@ def exec_(playbook: str | None, only: tuple[str, ...], env_file: bool, command: 
     """
     gc.disable()  # nothing that we make is garbage before the program takes our place (2 ms)
 
-    from keyrotor.boundary.quick import CoreDumps, be_ended_by_ctrl_c
+    from keyrotor.boundary.quick import CoreDumps
 
-    be_ended_by_ctrl_c()
     dumps = CoreDumps()
     try:
         folder = Path.cwd()

@@ -36,9 +36,8 @@ def print_key(playbook: str | None, force: bool) -> None:
 
     from keyrotor import handover
     from keyrotor.boundary import outlet
-    from keyrotor.boundary.quick import CoreDumps, be_ended_by_ctrl_c
+    from keyrotor.boundary.quick import CoreDumps
 
-    be_ended_by_ctrl_c()
     CoreDumps()
     env, folder = dict(os.environ), _folder(playbook)
 

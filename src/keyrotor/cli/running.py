@@ -18,6 +18,7 @@ from keyrotor.cli.shell import (
     real_world,
     tell,
     telling,
+    typed,
     want_consent,
     yes_option,
 )
@@ -142,14 +143,14 @@ def _is_typed(account: Account, confirm: str) -> bool:
         is_interactive(), f"keyrotor rollback {account.id} --confirm {account.id}  ({case}: its key has leaked)"
     )
     click.echo(f"The former key has leaked ({case}): whoever has it could use the gateway again.")
-    return bool(click.prompt("Type the run's id to bring it back", default="", show_default=False) == account.id)
+    return typed("Type the run's id to bring it back", default="", show_default=False) == account.id
 
 
 def _value_from_stdin() -> Secret:
     from keyrotor.boundary.plaintext import given
 
     if sys.stdin.isatty():
-        return given(click.prompt("New value", hide_input=True).encode())
+        return given(typed("New value", hide_input=True).encode())
     return given(sys.stdin.buffer.read())
 
 

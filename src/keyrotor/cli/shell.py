@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
+from keyrotor.boundary.signals import be_ended_by_ctrl_c, interruptible
 from keyrotor.errors import InterruptedRun, KeyrotorError, RefusedError, UsageError, internal
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         # Somebody may start us with these closed; then nobody listens, and that stops nothing.
         sys.stdout, sys.stderr = sys.stdout or StringIO(), sys.stderr or StringIO()
+        be_ended_by_ctrl_c()
         try:
             return super().invoke(ctx)
         except KeyrotorError as error:
@@ -210,10 +212,14 @@ def want_consent(can: bool, command: str) -> None:
 
 
 def ask(question: str) -> bool:
-    from keyrotor.boundary.signals import asking
-
     try:
-        with asking():
+        with interruptible():
             return click.confirm(question)
     except click.Abort:
         return False
+
+
+def typed(question: str, **how: Any) -> str:
+    """What a person types. Raises click.Abort for one who does not want to."""
+    with interruptible():
+        return str(click.prompt(question, **how))

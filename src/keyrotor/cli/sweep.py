@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keyrotor.cli.shell import json_option, real_world, tell
+from keyrotor.cli.shell import json_option, real_world, tell, typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def _given() -> Secret:
     from keyrotor.boundary.plaintext import given
 
     if sys.stdin is not None and sys.stdin.isatty():
-        return given(click.prompt("Value to look for", hide_input=True).encode())
+        return given(typed("Value to look for", hide_input=True).encode())
     return given(sys.stdin.buffer.read(_LARGEST) if sys.stdin is not None else b"")
 
 

@@ -48,6 +48,7 @@ _BY_HAND = (
     "place, a restart)"
 )
 _OWED = ("run-owed", "run-going")  # while a run is owed places may hold what they like, and nothing but it can help
+_AMISS = ("key-leaked", "leak-revived", "key-revived", *_OWED)  # nor may they be given what the encrypted file holds
 
 # fmt: off
 _ROWS = (
@@ -137,7 +138,7 @@ _ROWS = (
          "does not hold the present {key}",
          "it is locked out, or, if it is the gateway, another key is alive",
          "{mend}",
-         outdone_by=("key-leaked", "key-revived", *_OWED)),
+         outdone_by=_AMISS),
     Kind("drift-absent", _HIGH,
          "is absent",
          "what reads it has no key, or an old one",
@@ -264,7 +265,7 @@ _ROWS = (
          "refuses the present {key}",
          "every client is locked out, or another key is alive",
          _REPAIR,
-         outdone_by=("key-leaked", "key-revived", *_OWED)),
+         outdone_by=_AMISS),
     Kind("gateway-silent", _HIGH,
          "gives no clear answer to the present {key} ({answer})",
          "nobody can use it, and no rotation can be proven",

@@ -36,9 +36,9 @@ class Leak:
 
     case: str
     opened: datetime
-    playbooks: frozenset[str]  # their paths
+    sources: tuple[Source, ...]  # of its playbooks, as far as they can be read
     steps: int  # to go
-    tasks: int  # for people
+    tasks: int  # for people, those of its runs among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,15 @@ class Recorded:
         return tuple(past for past in self.runs if past.run.plan.source.file == source.file)
 
     def leaks_of(self, book: Playbook) -> tuple[Leak, ...]:
-        """The open incidents of this playbook, or of its key."""
+        """The open incidents of this playbook's key."""
         runs = {past.run.plan.incident for past in self.of(book.source)}
-        return tuple(leak for leak in self.leaks if book.path in leak.playbooks or leak.case in runs)
+        return tuple(leak for leak in self.leaks if leak.case in runs or any(map(book.source.is_of, leak.sources)))
 
     def is_replaced(self, leak: Leak, source: Source) -> bool:
-        """Whether the key was replaced since the incident was opened, and nobody has brought it back."""
-        return any(urgent.is_replaced(past.run) for past in self.of(source) if past.opened >= leak.opened)
+        """Whether the key was replaced since the incident was opened, and nobody has brought it back. A repair replaces
+        nothing."""
+        since = (past.run for past in self.of(source) if past.opened >= leak.opened)
+        return any(run.has_way_back and urgent.is_replaced(run) for run in since)
 
     def last_rotation(self, source: Source) -> Past | None:
         """The run from which the key's age is reckoned."""

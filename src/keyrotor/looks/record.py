@@ -73,7 +73,8 @@ class Record:
             yield found("fingerprints-lost", source.file, **words)
         if seen.fingerprint in known.formers:
             words |= {"run": known.formers[seen.fingerprint], "fingerprint": seen.fingerprint}
-            yield found("key-revived", source.file, back=self._back(seen), **words)
+            kind = "leak-revived" if seen.fingerprint in known.leaked else "key-revived"
+            yield found(kind, source.file, back=self._back(seen), **words)
         elif seen.fingerprint and known.present and seen.fingerprint != known.present:
             yield found("key-changed-by-hand", source.file, run=known.run, **words)
 
