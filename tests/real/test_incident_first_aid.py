@@ -18,6 +18,18 @@ from keyrotor.demo.lab import Lab
 from keyrotor.demo.user_systemd import UserManager
 
 KEY = "LITELLM_MASTER_KEY"
+# keyrotor, which is killed as soon as a run is opened.
+KILLED_WHEN_OPENED = """\
+import os, signal
+from keyrotor.cli import main
+from keyrotor.journal import Journal
+append = Journal.append
+def appended(self, run, event, at):
+    append(self, run, event, at)
+    os.kill(os.getpid(), signal.SIGKILL)
+Journal.append = appended
+main()
+"""
 FirstAid = Callable[[Lab], object]
 
 
@@ -246,16 +258,15 @@ def test_a_gateway_that_is_down_is_never_started_with_the_leaked_key(
 
 @pytest.mark.parametrize("more", [[], ["--contain", "stop"]])
 def test_a_gateway_that_goes_down_meanwhile_is_not_started_with_the_leaked_key(
-    lab: Lab, keyrotor: Keyrotor, manager: UserManager, start_keyrotor: StartKeyrotor, more: list[str]
+    lab: Lab, keyrotor: Keyrotor, manager: UserManager, more: list[str]
 ) -> None:
     """Killed when it had looked at everything, stopped by a person or by another containment; and then a file above the
     unit cannot be written, so that the run turns back."""
     respond(lab, "none")
     old = lab.current_key()
     above = client_above_the_unit(lab, f'{{"key": "{old}"}}')
-    process = start_keyrotor(lab, *OPEN)
-    until(process, lambda: any(kind == "opened" for _, kind, _ in events(lab)))
-    kill(process)
+    assert in_project(lab, [sys.executable, "-c", KILLED_WHEN_OPENED, *OPEN]).returncode == -signal.SIGKILL
+    assert [kind for _, kind, _ in events(lab)][-1] == "opened"
     above.write_text("{}")
     if not more:
         assert lab.unit
