@@ -168,10 +168,12 @@ class CaseFile:
         return found[-1]
 
     def superseded_by_hand(self, account: Account) -> str:
-        """The run whose value somebody had replaced by hand before this run began; "" where nothing tells of one."""
+        """The run whose value somebody had replaced by hand before this one began, or those of this incident that were
+        turned back; "" where nothing tells of one."""
         before = takewhile(lambda each: each.id != account.id, runs.accounts(self._world))
+        others = (each.run for each in before if each.run.plan.incident != self.case.id)
         marks, key = account.run.plan.fingerprints, account.run.plan.fingerprint_key
-        known = lineage((each.run for each in before), account.run.plan.source, key)
+        known = lineage(others, account.run.plan.source, key)
         return known.run if known.present not in ("", marks[Value.OLD]) else ""
 
     def kept(self, account: Account, value: Value) -> Secret:

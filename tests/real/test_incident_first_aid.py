@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from on_lab import Keyrotor, StartKeyrotor, events, in_project, kill, new_value, sops_set, stray, until
+from on_lab import Keyrotor, StartKeyrotor, edit, events, in_project, kill, new_value, sops_set, stray, until
 from test_incident import OPEN, is_replaced, respond
 
 from keyrotor.demo.build import AUTHOR
@@ -135,17 +135,24 @@ def test_no_other_key_than_the_leaked_one_is_proven_dead(lab: Lab, keyrotor: Key
 def test_a_key_that_is_nowhere_any_more_is_not_taken_for_the_one_that_was_set_by_hand(
     lab: Lab, keyrotor: Keyrotor, manager: UserManager
 ) -> None:
-    """The gateway is stopped, the env file deleted, another key is set: only the record knows that there was one. It is
-    told, and found by what the runbook types."""
+    """The gateway is stopped, and another key is set wherever it reads one: only the record knows of the one before. It
+    is told, though a run turned back first, and found by what the runbook types."""
     respond(lab)
     assert keyrotor(lab, "rotate", "--yes").returncode == 0
     lab.run("git", *AUTHOR, "commit", "--quiet", "--all", "--message", "rotated")
     run, leaked = next(run for run, kind, _ in events(lab) if kind == "opened"), lab.current_key()
     assert lab.unit
     manager.systemctl("stop", lab.unit)
-    delete(lab)
-    seal(lab, new_value())
-    done = keyrotor(lab, *OPEN)
+    by_hand = new_value()
+    seal(lab, by_hand)
+    above = client_above_the_unit(lab, f'{{"key": "{by_hand}"}}')
+    edit(lab.env_file, leaked, by_hand)
+    assert in_project(lab, [sys.executable, "-c", KILLED_WHEN_OPENED, *OPEN]).returncode == -signal.SIGKILL
+    above.write_text("{}")
+    assert keyrotor(lab, "incident", "resume").returncode == 21
+    assert [kind for _, kind, _ in events(lab)].count("turned-back") == 1
+    above.write_text(f'{{"key": "{by_hand}"}}')
+    done = keyrotor(lab, "incident", "resume")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"was given another {KEY} by hand since run {run}: if it is the one before that which leaked" in done.stdout
     assert leaked not in done.stdout + done.stderr
