@@ -25,7 +25,7 @@ def run(
     key: str = "mine",
     source: Source = SOURCE,
     purpose: Purpose = Purpose.ROTATE,
-    no_return: str = "",
+    incident: str = "",
     stale: tuple[str, ...] = (),
 ) -> Run:
     """A run that ended so; None: it is owed."""
@@ -38,7 +38,7 @@ def run(
         fingerprint_key=key,
         ciphertexts={},
         purpose=purpose,
-        no_return=no_return,
+        incident=incident,
         stale=stale,
     )
     events: list[Event] = [Opened(plan), Moving("file", Value.NEW)]
@@ -122,7 +122,7 @@ def test_only_fingerprints_of_one_key_are_compared() -> None:
 
 def test_what_an_incident_replaced_is_leaked() -> None:
     """It may never come back, not even by name."""
-    assert lineage([run("1", "A", "B", no_return="file")], SOURCE, "mine").leaked == {"A"}
+    assert lineage([run("1", "A", "B", incident="inc-1")], SOURCE, "mine").leaked == {"A"}
     assert lineage([run("1", "A", "B")], SOURCE, "mine").leaked == set()
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from keyrotor.core import decide
+from keyrotor.core import decide, machine, plan
 from keyrotor.core.machine import Phase
 from keyrotor.core.model import Holds, Outcome, Value
 from keyrotor.errors import JournalError
-from world import World, trace
+from world import World, place, playbook_of, trace
 
 
 def rows(page: str) -> dict[str, str]:
@@ -246,6 +246,26 @@ def test_a_gateway_that_is_down_is_never_started_with_the_leaked_value(faults: s
     assert trace(world.events, ending).endswith(
         "(unit:unknown) (door:accepts:unknown) (one:old) (two:old) (door:refuses:unknown) settled closed:rolled-back"
     )
+
+
+def test_of_two_gateways_each_has_a_door_of_its_own() -> None:
+    """One had taken up the new value by itself and is put back, and proven; the other one is down, and is not asked."""
+    units = (place(name, "systemd-unit") for name in ("up", "down"))
+    doors = (place(f"{name}-door", "litellm", unit=name) for name in ("up", "down"))
+    rows = plan.rows(playbook_of(place("file", "sops-file"), *units, *doors))
+    opened = machine.Opened(replace(World(no_return="unit").plan, rows=rows))
+    moved = (machine.Moving("up", Value.OLD), machine.Moved("up", Value.OLD))
+    run = machine.fold([opened, machine.TurnedBack("interrupted by SIGINT"), *moved])
+    must = {row.id for row in rows if decide.must_go_back(run, row, Holds.UNKNOWN)}
+    assert must == {"up", "up-door:accepts", "up-door:refuses"}
+
+
+def test_a_gateway_that_goes_down_once_its_door_was_asked_keeps_no_run_from_its_end() -> None:
+    """The door answered and could not be proven; what a person has stopped then is asked no more."""
+    world = World("env:new fails; door:old fails", no_return="unit")
+    assert world.rotate().outcome is Outcome.STUCK
+    world.deed("unit goes down")
+    assert (world.resume().outcome, world.unit) == (Outcome.ROLLED_BACK, None)
 
 
 @pytest.mark.parametrize("faults", ["", "two signals before env:new"])

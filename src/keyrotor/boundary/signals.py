@@ -29,7 +29,9 @@ def be_ended_by_ctrl_c() -> None:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Meanwhile Ctrl-C is an exception: the answer of a person who is asked, or the end of what must be tidied up."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # of what runs in the background of a script it is none of our business
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

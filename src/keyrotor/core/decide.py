@@ -113,18 +113,24 @@ def must_go_back(run: Run, row: Row, holds: Holds) -> bool:
 
     A place that we never began to move is touched only if it holds the new value all the same (a unit
     that restarted by itself); what else it holds is somebody else's and is left. A unit that went down
-    meanwhile would come up with whatever the files above it held then, so it is started on the old value; in an
-    incident it stays down, and nobody asks its door, unless a person wants the leaked value back.
+    meanwhile would come up with whatever the files above it held then, so it is started on the old value.
     """
-    if holds is Holds.REFERS:
+    if holds is Holds.REFERS or _stays_down(run, row, holds):
         return False
-    if run.mark(row).has_begun or holds in (Holds.NEW, Holds.BOTH):
-        return True
-    may_be_down = holds is Holds.UNKNOWN and bool(run.plan.incident) and run.reason != ASKED
-    if row.act.is_proof:
-        return not may_be_down or any(run.mark(taker).has_begun for taker in run.plan.rows if takes_up(taker))
     went_down = row.act is Act.RESTART and holds is Holds.UNKNOWN and any(m.has_begun for m in run.marks.values())
-    return went_down and not may_be_down
+    return row.act.is_proof or run.mark(row).has_begun or went_down or holds in (Holds.NEW, Holds.BOTH)
+
+
+def _stays_down(run: Run, row: Row, holds: Holds) -> bool:
+    """Whether it is a unit that is down, or its door: in an incident nobody starts it with the leaked value, or asks
+    it, unless it was a person who turned the run back. What was put on the way back is proven all the same."""
+    if holds is not Holds.UNKNOWN or not run.plan.incident or run.reason == ASKED:
+        return False
+    if row.act is Act.RESTART:
+        return not run.mark(row).has_begun
+    unit = plan.unit_of(run.plan.rows, row)
+    takers = [unit] if unit else filter(takes_up, run.plan.rows)
+    return row.act.is_proof and not any(run.mark(taker).has_begun for taker in takers)
 
 
 def has_drifted(run: Run, row: Row, holds: Holds) -> bool:

@@ -66,7 +66,7 @@ class _Told:
         self._leave_behind([self.present, *self.doubtful, other], run.plan.run)
         self.present, self.run, self.doubtful = present, run.plan.run, {}
         self.formers.pop(present, None)
-        if run.plan.no_return and left is Value.NEW:
+        if run.plan.incident and left is Value.NEW:
             self.leaked.add(other)
 
     def _doubt(self, run: Run) -> None:
