@@ -33,6 +33,7 @@ from keyrotor.notifiers.desktop import Desktop
 from keyrotor.notifiers.webhook import Webhook
 from keyrotor.secret import Secret
 from keyrotor.world.notifying import session
+from noting import until_noted
 
 SCENE = Scene("host", "2026-01-01T00:00:00+00:00", "book", "KEY")
 ODD = 'a \\n "quoted" <b>line</b> & a\ttab, $HOME, ünïcode'
@@ -205,16 +206,8 @@ def test_what_a_command_prints_is_not_shown_and_what_it_does_not_read_is_no_erro
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     """Also where it takes no notice of TERM."""
     waits, noted = "trap '' TERM; sleep 600 & echo $! > child; wait", tmp_path / "child"
-    deadline = time.monotonic() + 100
-
-    def rest_until_noted(seconds: float) -> None:  # the time of the command is over only then
-        while not noted.exists() or not noted.read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        time.sleep(seconds)
-
     with pytest.raises(PlaceError, match="cannot wait longer for sh"):
-        command(tmp_path, "sh", "-c", waits, within=0.3, rest=rest_until_noted).send(stuck())
+        command(tmp_path, "sh", "-c", waits, within=0.3, rest=until_noted(noted)).send(stuck())
     child, deadline = Path("/proc", noted.read_text().strip()), time.monotonic() + 100
     while child.exists() and " Z " not in (child / "stat").read_text():
         assert time.monotonic() < deadline

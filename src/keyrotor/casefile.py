@@ -172,9 +172,8 @@ class CaseFile:
         turned back; "" where nothing tells of one."""
         before = takewhile(lambda each: each.id != account.id, runs.accounts(self._world))
         others = (each.run for each in before if each.run.plan.incident != self.case.id)
-        marks, key = account.run.plan.fingerprints, account.run.plan.fingerprint_key
-        known = lineage(others, account.run.plan.source, key)
-        return known.run if known.present not in ("", marks[Value.OLD]) else ""
+        known = lineage(others, account.run.plan.source, account.run.plan.fingerprint_key)
+        return known.run if known.is_by_hand(account.run.plan.fingerprints[Value.OLD]) else ""
 
     def kept(self, account: Account, value: Value) -> Secret:
         """A value of a run, out of the ciphertext that is kept until the incident is closed."""

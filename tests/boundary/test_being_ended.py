@@ -37,7 +37,6 @@ def test_a_signal_after_the_last_word_changes_nothing(name: str) -> None:
 def test_ctrl_c_before_a_run_listens_ends_the_command_by_itself(tmp_path: Path, is_lost: bool) -> None:
     """Without a word, as any program; also where Python would lose an exception, in a weak reference's callback."""
     import_slowly = "time.sleep(60)" if not is_lost else "weakref.finalize(Any(), lambda: time.sleep(60))"
-    (tmp_path / "keyring.py").write_text("")
     (tmp_path / "sitecustomize.py").write_text(f"""
 import sys, time, weakref
 class Any: pass

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from keyrotor.boundary import proc
 from keyrotor.boundary.process import Processes, environment
 from keyrotor.boundary.signals import Signals
 from keyrotor.errors import BusyError, Exit, InterruptedRun, PlaceError, RefusedError
+from noting import until_noted
 
 ENV = {"PATH": os.environ["PATH"]}
 
@@ -39,19 +39,6 @@ def lives_on(pid: int, seconds: float = 100.0) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def until_noted(note: Path, words: int = 1) -> Callable[[float], None]:
-    """A `rest` that lasts until a child has written so many words: a short `within` is over only then."""
-
-    def rest(seconds: float) -> None:
-        deadline = time.monotonic() + 100
-        while not note.exists() or len(note.read_text().split()) < words:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        time.sleep(seconds)
-
-    return rest
 
 
 def test_the_environment_is_a_list_of_what_is_allowed() -> None:

@@ -12,13 +12,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from newcomer import SYSTEM_PATH, Newcomer, newcomer_with
-from on_lab import Keyrotor, MakeLab, StartKeyrotor, missing, remove_timer, write_timer
+from on_lab import AWAY, Keyrotor, MakeLab, StartKeyrotor, missing, remove_timer, write_timer
 
 from keyrotor.demo.build import AUTHOR, build
 from keyrotor.demo.lab import Lab
@@ -122,8 +121,7 @@ def clean_lab(lab: Lab, manager: UserManager, keyrotor: Keyrotor) -> Iterator[La
     """A lab in which an audit finds nothing: just rotated, committed, with a timer that is started."""
     assert keyrotor(lab, "rotate", "--yes").returncode == 0
     lab.run("git", *AUTHOR, "commit", "--quiet", "--all", "--message", "rotated")
-    away = datetime.now() + timedelta(hours=12)  # so that it never wakes while a test is at work
-    timer = write_timer(manager, timer=f"OnCalendar=*-*-* {away:%H}:00")
+    timer = write_timer(manager, timer=f"OnCalendar=*-*-* {AWAY}")
     manager.systemctl("start", timer)
     yield lab
     remove_timer(manager, timer)

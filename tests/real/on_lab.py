@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -40,6 +41,7 @@ with freeze_time(datetime.datetime.now(datetime.UTC) + ahead, tick=True):
     keyrotor.cli.main()
 """
 DOOR_SIDE = "gateway"  # the gateway's own folder: its log and its pid are not keyrotor's
+AWAY = f"{(datetime.now() + timedelta(hours=12)):%H}:00"  # a timer that wakes then never does while a test is at work
 LONG = 'within = "600s"'  # of a place that a test keeps waiting: a slow machine must not come to its end
 
 
@@ -92,14 +94,18 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def add_command(lab: Lab, shell: str, *, before: str = "client-file", name: str = "meanwhile", more: str = "") -> None:
     """A `command` place that runs this shell text with $KEYROTOR_VALUE; stands before the first place of that kind."""
-    place = f'[[place]]\nkind = "command"\nid = "{name}"\nput = {json.dumps(["/bin/sh", "-c", shell])}\n{more}\n'
+    add_before(lab, before, f'kind = "command"\nid = "{name}"\nput = {json.dumps(["/bin/sh", "-c", shell])}\n{more}')
+
+
+def add_before(lab: Lab, before: str, place: str) -> None:
+    """One more place, before the first one of that kind."""
     text = lab.playbook.read_text()
     head, found, _ = text.partition(f'kind = "{before}"')
     if not found:
         head, found, _ = text.partition(f'kind   = "{before}"')
     assert found, before
     at = head.rindex("[[place]]")
-    lab.playbook.write_text(text[:at] + place + "\n" + text[at:])
+    lab.playbook.write_text(f"{text[:at]}[[place]]\n{place}\n\n{text[at:]}")
 
 
 def hold(lab: Lab, first: str = ":", *, before: str = "client-file") -> Path:

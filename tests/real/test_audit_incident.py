@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from on_lab import Keyrotor, found, new_value
+from on_lab import Keyrotor, add_place, found, new_value
 from test_audit_record import commit, the_only
 from test_incident import OPEN, respond
 from test_incident_first_aid import FirstAid, empty, put_another
@@ -55,8 +55,7 @@ def test_what_the_rotation_has_left_to_people_is_counted(clean_lab: Lab, keyroto
     respond(clean_lab)
     client = clean_lab.home / "client.json"
     client.write_text(f'{{"key": "{new_value()}"}}')
-    place = f'\n[[place]]\nkind = "client-file"\nid = "late"\npath = "{client}"\n'
-    clean_lab.playbook.write_text(clean_lab.playbook.read_text() + place)
+    add_place(clean_lab, f'kind = "client-file"\nid = "late"\npath = "{client}"')
     assert keyrotor(clean_lab, *OPEN).returncode == 0
     findings = json.loads(keyrotor(clean_lab, "audit", "--json").stdout)["findings"]
     (told,) = [one["text"] for one in findings if one["id"] == "incident-open"]

@@ -10,7 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from on_lab import Keyrotor, StartKeyrotor, edit, events, in_project, kill, new_value, sops_set, stray, until
+from on_lab import (
+    Keyrotor,
+    StartKeyrotor,
+    add_before,
+    edit,
+    events,
+    in_project,
+    kill,
+    new_value,
+    sops_set,
+    stray,
+    until,
+)
 from test_incident import OPEN, is_replaced, respond
 
 from keyrotor.demo.build import AUTHOR
@@ -64,9 +76,7 @@ def client_above_the_unit(lab: Lab, text: str) -> Path:
     """A file that is written before the gateway is restarted."""
     file = lab.project / "before.json"
     file.write_text(text)
-    head, unit, tail = re.split(r'(\[\[place\]\]\nkind +=  *"systemd-unit")', lab.playbook.read_text())
-    place = f'[[place]]\nkind = "client-file"\nid = "before"\npath = "{file}"\n\n'
-    lab.playbook.write_text(head + place + unit + tail)
+    add_before(lab, "systemd-unit", f'kind = "client-file"\nid = "before"\npath = "{file}"')
     return file
 
 

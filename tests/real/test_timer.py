@@ -20,7 +20,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from on_lab import Keyrotor, StartKeyrotor, add_command, edit, events, found, is_all, trace, wait_for
+from on_lab import AWAY, Keyrotor, StartKeyrotor, add_command, edit, events, found, is_all, trace, wait_for
 
 from keyrotor.demo.build import build
 from keyrotor.demo.lab import Lab
@@ -30,7 +30,6 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "json-schema.json").read_text())
 STEM = "keyrotor-litellm-master-key"
 TIMER, SERVICE, FAILED = f"{STEM}.timer", f"{STEM}.service", f"{STEM}-failed.service"
-AWAY = f"{(datetime.now() + timedelta(hours=12)):%H}:00"  # a timer that wakes then never does while a test is at work
 ONCE = 'test -e "$HOME/once" || { touch "$HOME/once"; exec sleep 600; }'  # of a command that waits the first time only
 
 

@@ -20,12 +20,14 @@ class Lineage:
     leaked: frozenset[str] = frozenset()  # formers that an incident replaced: they may never come back
     is_partial: bool = False  # there are runs whose fingerprints were made with another key
 
+    def is_by_hand(self, mark: str) -> bool:
+        """Whether a value with this fingerprint was put by hand: it is not what the last run left everywhere."""
+        return bool(mark and self.present) and mark != self.present
+
     def superseded(self, mark: str) -> Mapping[str, str]:
         """The former values, now that the present one has this fingerprint: one that was put by hand makes the
         recorded one former."""
-        if not mark or not self.present or mark == self.present:
-            return self.formers
-        return {**self.formers, self.present: self.run}
+        return {**self.formers, self.present: self.run} if self.is_by_hand(mark) else self.formers
 
 
 def lineage(runs: Iterable[Run], source: Source, fingerprint_key: str) -> Lineage:

@@ -75,7 +75,7 @@ class Record:
             words |= {"run": known.formers[seen.fingerprint], "fingerprint": seen.fingerprint}
             kind = "leak-revived" if seen.fingerprint in known.leaked else "key-revived"
             yield found(kind, source.file, back=self._back(seen), **words)
-        elif seen.fingerprint and known.present and seen.fingerprint != known.present:
+        elif known.is_by_hand(seen.fingerprint):
             yield found("key-changed-by-hand", source.file, run=known.run, **words)
 
     def _back(self, seen: Seen) -> str:
